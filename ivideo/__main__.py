@@ -1,0 +1,7 @@
+"""`python -m ivideo` is `ivideo`."""
+
+import sys
+
+from ivideo.cli import main
+
+sys.exit(main())

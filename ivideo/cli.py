@@ -1,0 +1,144 @@
+"""`ivideo VERB ...`: finds the verb, imports what it needs and no more, and turns user mistakes into one line.
+
+A verb is a function `main(argv: list[str]) -> int`, named as "module:function" and imported when it is called.
+Another distribution adds verbs through the entry-point group `ivideo.verbs`; a dot in the entry point's name stands
+for the space in the verb's: `rl.mbpo = "rl.train:mbpo"` is called as `ivideo rl mbpo`.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import cast
+
+GROUP = "ivideo.verbs"
+USER_ERRORS = (ValueError, OSError, ImportError)
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a verb runs and the line that `ivideo --help` says about it."""
+
+    target: str
+    help: str
+
+    def load(self) -> Callable[[list[str]], int]:
+        """Import the module and return its function."""
+        module, _, function = self.target.partition(":")
+        return cast(Callable[[list[str]], int], getattr(import_module(module), function))
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb("ivideo.demo:main", "imagine futures of the pushing table beside the truth, small and offline"),
+    "predict": Verb("ivideo.predict:main", "imagine how a video goes on"),
+    "train tokenizer": Verb("ivideo.training.tokenizer:main", "train a video tokenizer"),
+    "train world-model": Verb("ivideo.training.world_model:main", "train a world model on a trained tokenizer"),
+    "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),
+    "data record": Verb("ivideo.data.record:main", "record episodes of a Gymnasium environment"),
+    "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one"),
+    "info": Verb("ivideo.info:main", "say what a checkpoint is, or what this installation can do"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `ivideo` with these arguments and return its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    debug = False
+    try:
+        while arguments and arguments[0] == "--debug":
+            debug = True
+            del arguments[0]
+        return _run(arguments)
+    except KeyboardInterrupt:
+        _fail("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left. Python flushes stdout once more on exit, so point it somewhere harmless.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except USER_ERRORS as error:
+        if debug:
+            traceback.print_exc()
+        _fail(_one_line(error))
+        return 2
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"ivideo {version('ivideo')}")
+        return 0
+    if arguments[0].startswith("-"):
+        raise ValueError(f"unknown option {arguments[0]!r} before the verb; expected --debug, --version or --help")
+    words, verb = _find(arguments)
+    if verb is None:
+        print(_overview(arguments[0]))
+        return 0 if len(arguments) > 1 else 2
+    return verb.load()(arguments[words:])
+
+
+def _find(arguments: list[str]) -> tuple[int, Verb | None]:
+    """How many words name the verb, and the verb; None for the first word of longer verbs on its own."""
+    verbs = VERBS
+    for attempt in ("built in", "with those of other distributions"):
+        if attempt != "built in":
+            verbs = VERBS | _other_verbs()
+        for words in range(min(len(arguments), 3), 0, -1):
+            name = " ".join(arguments[:words])
+            if name in verbs:
+                return words, verbs[name]
+        inner = [name for name in verbs if name.startswith(f"{arguments[0]} ")]
+        if inner:
+            if len(arguments) == 1 or arguments[1] in ("-h", "--help"):
+                return 1, None
+            raise ValueError(_unknown(" ".join(arguments[:2]), inner))
+    raise ValueError(_unknown(arguments[0], [*verbs, *(name.partition(" ")[0] for name in verbs)]))
+
+
+def _other_verbs() -> dict[str, Verb]:
+    return {_spoken(point): Verb(point.value, _origin(point)) for point in entry_points(group=GROUP)}
+
+
+def _spoken(point: EntryPoint) -> str:
+    return point.name.replace(".", " ")
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"from {point.dist.name}" if point.dist else ""
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    remedy = f"did you mean `ivideo {near[0]}`?" if near else "`ivideo --help` lists the verbs"
+    return f"unknown verb {name!r}; {remedy}"
+
+
+def _overview(first_word: str = "") -> str:
+    """What `--help` says: every verb, or those that begin with a word."""
+    verbs = {name: verb for name, verb in (VERBS | _other_verbs()).items() if first_word in ("", name.split()[0])}
+    width = max(map(len, verbs))
+    lines = [f"usage: ivideo [--debug] {first_word or 'VERB'} ...", ""]
+    if not first_word:
+        lines += ["Token-based autoregressive world models: load, train, step, watch.", ""]
+    lines += [f"  {name:<{width}}  {verb.help}" for name, verb in verbs.items()]
+    lines += ["", "`ivideo VERB --help` explains a verb, --debug shows the traceback of an error."]
+    return "\n".join(lines)
+
+
+def _one_line(error: BaseException) -> str:
+    """The message without line breaks; an OSError of the system's own as `what: which file`."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def _fail(message: str) -> None:
+    print(f"ivideo: error: {message}", file=sys.stderr)

@@ -1,0 +1,97 @@
+"""From the name of a file, folder or embedded environment to episodes."""
+
+import os
+from pathlib import Path
+
+from ivideo.data.recording import record
+from ivideo.data.sources.discovery import find
+from ivideo.data.sources.source import Options
+from ivideo.data.store import EpisodeStore
+from ivideo.episode import Episode
+
+PUSHING_TABLE = "pushing_table"
+PUSHING_TABLE_EPISODES = 100
+
+
+def open_episodes(
+    source: str | os.PathLike[str],
+    *,
+    size: int | None = 64,
+    camera: str | int | None = None,
+    key: str | None = None,
+    limit: int | None = None,
+    min_frames: int = 2,
+    crop: bool = True,
+    seed: int = 0,
+) -> EpisodeStore:
+    """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
+
+    =============================  =========================================================================
+    Meta-World npz                 `observation` (stacked frames), `action`, `reward`: one folder per task
+    BAIR npz                       `aux1_image` and `image`, `action`; camera "aux1" (default) or "main"
+    npz                            frames under "image", "frames", "video", ... or `key`; actions and
+                                   rewards optional (RT-1 episodes, what one's own script saved)
+    mp4 with npz actions           two files of one name (Bridge)
+    video with json actions        two files of one name (Language Table)
+    DROID                          `videos/<id>/<camera>.mp4`, `annotation/<id>.json`; any camera
+    video                          mp4, webm or gif, alone or in folders; no actions
+    "pushing_table"                the embedded environment, recorded with its scripted policies
+    =============================  =========================================================================
+
+    Args:
+        source: a file, a folder, or "pushing_table".
+        size: side of the square frames in pixels; None keeps frames as they are.
+        camera: which view, in layouts that have several.
+        key: which array of an `.npz` holds the frames.
+        limit: how many episodes to open, at most; of the pushing table, how many to record (100 by default).
+        min_frames: refuse shorter episodes.
+        crop: cut frames that are not square to their centre square; False squeezes them instead.
+        seed: of the first recorded episode; the next ones count up.
+
+    Raises:
+        FileNotFoundError: when there is no such file or folder; it names the nearest ones.
+        ValueError: naming the file, what is wrong in it, what was expected and what to do.
+        MemoryError: before the episodes would take more memory than the machine has free.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; expected at least 1 episode, or None for all")
+    if min_frames < 2:
+        raise ValueError(f"min_frames is {min_frames}; an episode needs at least 2, one to start from, one to predict")
+    if str(source) == PUSHING_TABLE and not Path(source).exists():
+        return EpisodeStore(pushing_table(limit or PUSHING_TABLE_EPISODES, seed, size), source=PUSHING_TABLE)
+    options = Options(
+        size=size, camera=None if camera is None else str(camera), key=key, crop=crop, min_frames=min_frames
+    )
+    path = Path(source).expanduser()
+    items = find(path, limit)
+    episodes: list[Episode] = []
+    taken = 0
+    budget = _free_memory()
+    for item in items:
+        episode = item.read(options)
+        taken += episode.frames.nbytes
+        if taken > budget:
+            raise MemoryError(
+                f"{path}: {len(episodes) + 1} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
+                "open fewer with limit=, or smaller ones with size="
+            )
+        episodes.append(episode)
+    return EpisodeStore(episodes, source=f"{path} ({items[0].layout.name})")
+
+
+def pushing_table(episodes: int, seed: int = 0, size: int | None = 64) -> list[Episode]:
+    """Return recorded episodes of the embedded pushing table under its mixture of scripted policies."""
+    from ivideo.simulate.policies import Mixed
+    from ivideo.simulate.pushing_table import PushingTable
+
+    return record(PushingTable(size=size or 64), Mixed(), episodes, seed)
+
+
+def _free_memory() -> float:
+    """Return how many bytes episodes may take: what is free, less room for everything else; infinity where unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration, ValueError, IndexError):
+        return float("inf")
+    return 0.8 * free * 1024

@@ -1,0 +1,123 @@
+"""Episodes recorded from a Gymnasium environment."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+import torch
+from jaxtyping import Float32, UInt8
+
+from ivideo.episode import Episode
+from ivideo.video import resize
+
+
+class Policy(Protocol):
+    """Anything that answers an observation with an action; `rng` is its only source of randomness."""
+
+    def __call__(self, observation: Any, info: dict[str, Any], rng: np.random.Generator) -> Any: ...
+
+
+def record(
+    env: gymnasium.Env[Any, Any] | str,
+    policy: Policy | None,
+    episodes: int,
+    seed: int = 0,
+    *,
+    size: int | None = None,
+    max_steps: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[Episode]:
+    """Return what happened in `episodes` episodes: equal seeds, environments and policies give equal episodes.
+
+    Frames are the environment's observations where those are images (`[h w 3]` or `[3 h w]` uint8, or such an image
+    under "image" or "pixels" in a dictionary), else what `render()` returns. An episode that terminates is marked
+    terminal; one that is truncated, or cut after `max_steps`, is not. A discrete action becomes a one-hot vector.
+
+    Args:
+        env: an environment, or a Gymnasium id to make one with `render_mode="rgb_array"`.
+        policy: what acts; None draws actions at random.
+        episodes: how many to record.
+        seed: episode i is reset with `seed + i`, which also seeds the generator the policy gets in that episode.
+        size: side to which frames are resized; None keeps them.
+        max_steps: longest episode, in steps; needed for environments that never end by themselves.
+        progress: called with the number of episodes recorded so far.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}; expected at least 1")
+    made = isinstance(env, str)
+    environment = gymnasium.make(env, render_mode="rgb_array") if isinstance(env, str) else env
+    try:
+        recorded = []
+        for number in range(episodes):
+            recorded.append(_episode(environment, policy, seed + number, size, max_steps))
+            if progress is not None:
+                progress(number + 1)
+        return recorded
+    finally:
+        if made:
+            environment.close()
+
+
+def _episode(
+    env: gymnasium.Env[Any, Any], policy: Policy | None, seed: int, size: int | None, max_steps: int | None
+) -> Episode:
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(seed=seed)
+    if policy is None:
+        env.action_space.seed(seed)
+    frames = [_frame(env, observation)]
+    actions: list[Float32[np.ndarray, " a"]] = []
+    rewards: list[float] = []
+    terminated = truncated = False
+    while not (terminated or truncated) and (max_steps is None or len(actions) < max_steps):
+        action = env.action_space.sample() if policy is None else policy(observation, info, rng)
+        observation, reward, terminated, truncated, info = env.step(action)
+        actions.append(_vector(env.action_space, action))
+        rewards.append(float(reward))
+        frames.append(_frame(env, observation))
+    video = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    return Episode(
+        frames=video if size is None else resize(video, size),
+        actions=torch.from_numpy(np.stack(actions)),
+        rewards=torch.tensor(rewards),
+        terminal=bool(terminated),
+        name=f"{_name(env)}/{seed:06d}",
+    )
+
+
+def _frame(env: gymnasium.Env[Any, Any], observation: Any) -> UInt8[np.ndarray, "h w 3"]:
+    for image in (observation, *_members(observation)):
+        if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3:
+            if image.shape[2] == 3:
+                return image.copy()  # some environments draw the next frame into the same array
+            if image.shape[0] == 3:
+                return np.ascontiguousarray(image.transpose(1, 2, 0))
+    rendered = env.render()
+    if isinstance(rendered, np.ndarray) and rendered.ndim == 3 and rendered.shape[2] == 3:
+        return rendered.astype(np.uint8)
+    raise ValueError(
+        f"{_name(env)} shows no pictures: its observation is no uint8 RGB image and render() returned "
+        f'{type(rendered).__name__}; expected [h w 3] uint8: make it with render_mode="rgb_array"'
+    )
+
+
+def _members(observation: Any) -> list[Any]:
+    if not isinstance(observation, dict):
+        return []
+    return [observation[key] for key in ("image", "pixels", "rgb") if key in observation]
+
+
+def _vector(space: gymnasium.Space[Any], action: Any) -> Float32[np.ndarray, " a"]:
+    if isinstance(space, gymnasium.spaces.Discrete):
+        one_hot: Float32[np.ndarray, " a"] = np.zeros(int(space.n), np.float32)
+        one_hot[int(action) - int(space.start)] = 1.0
+        return one_hot
+    if isinstance(space, gymnasium.spaces.Box):
+        return np.array(action, np.float32).reshape(-1)
+    raise ValueError(f"the action space is {space}; expected Box or Discrete: wrap the environment to get one of them")
+
+
+def _name(env: gymnasium.Env[Any, Any]) -> str:
+    spec = env.unwrapped.spec
+    return type(env.unwrapped).__name__ if spec is None else spec.id

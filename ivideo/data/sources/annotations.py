@@ -1,0 +1,37 @@
+"""The `.json` beside a video, read with one clear error for each way in which it can be wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivideo.data.sources.source import Array
+
+MAX_BYTES = 256 * 2**20
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return the annotation, a JSON object."""
+    size = path.stat().st_size
+    if size == 0 or size > MAX_BYTES:
+        raise ValueError(f"{path}: {size} bytes; expected a JSON annotation of 1 byte to {MAX_BYTES // 2**20} MiB")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: no valid JSON ({error}); truncated or damaged, fetch it again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: a JSON {type(found).__name__}; expected an object with the episode's annotation")
+    return found
+
+
+def table(path: Path, annotation: dict[str, Any], key: str, columns: int | None = None) -> Array:
+    """Return a list of equally long lists of numbers as float64 `[t columns]`."""
+    try:
+        values = np.array(annotation[key], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: {key!r} is no table of numbers ({error}); expected rows of numbers") from error
+    if values.ndim != 2 or columns not in (None, values.shape[1]):
+        width = "any number of" if columns is None else columns
+        raise ValueError(f"{path}: {key!r} has shape {list(values.shape)}; expected rows of {width} numbers")
+    return values

@@ -1,0 +1,189 @@
+"""What the transformer reads: token embeddings with the action, and the options a small model profits from.
+
+The released architecture adds nothing but a zero-initialised projection of the action to the marker of the frame
+it leads to (iVideoGPT paper, section 3.2). Three further ingredients are off by default; docs/results.md has what
+each is worth on a small model:
+
+- the code's vector beside its id, so that similar codes start out similar;
+- the action on every token of the frame, not only on its marker;
+- a *guide*: the previous frame's code vectors, convolved over their grid together with the action and added at the
+  position that predicts the same cell.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ivideo.layout import TokenLayout
+from tokenizer import FrameCodes, TokenizerConfig
+from transformer import Transformer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingConfig:
+    """How actions and codes enter the sequence; the defaults are the released architecture."""
+
+    action_dim: int = 0
+    """Size of an action; 0 is an action-free model."""
+    action_on: Literal["marker", "frame"] = "marker"
+    """Add the action to the frame's marker alone (as released) or to all of the frame's tokens."""
+    code_vectors: bool = False
+    """Add a projection of the code's vector to its id's embedding, and score codes by their vectors as well."""
+    guide: int = 0
+    """Channels of the convolution over the previous frame's codes; 0 is no guide."""
+
+
+class Guide(nn.Module):
+    """Carries the previous frame to the positions that predict the next one: two 3x3 convolutions over the grid.
+
+    The first predicted frame's predecessor is the last context frame, whose finer grid is folded to the same cells.
+    """
+
+    def __init__(self, config: EmbeddingConfig, tokenizer: TokenizerConfig, width: int) -> None:
+        super().__init__()
+        self.grid = tokenizer.dynamics_grid
+        self.fold = tokenizer.context_grid // tokenizer.dynamics_grid
+        vector = tokenizer.code_dim or tokenizer.latent_channels
+        self.from_context = nn.Linear(vector * self.fold**2, config.guide)
+        self.from_dynamics = nn.Linear(vector, config.guide)
+        self.action = nn.Linear(config.action_dim, config.guide) if config.action_dim else None
+        self.mix = nn.Conv2d(config.guide, config.guide, 3, padding=1)
+        self.out = nn.Conv2d(config.guide, width, 3, padding=1)
+
+    def context_cells(self, vectors: Float[Tensor, "b n v"]) -> Float[Tensor, "b m g"]:
+        """Features of the last context frame on the dynamics grid."""
+        folded = rearrange(
+            vectors, "b (gh fh gw fw) v -> b (gh gw) (fh fw v)", gh=self.grid, gw=self.grid, fh=self.fold, fw=self.fold
+        )
+        return self.from_context(folded)
+
+    def dynamics_cells(self, vectors: Float[Tensor, "b f m v"]) -> Float[Tensor, "b f m g"]:
+        """Features of predicted frames."""
+        return self.from_dynamics(vectors)
+
+    def forward(
+        self, cells: Float[Tensor, "b f m g"], actions: Float[Tensor, "b f a"] | None
+    ) -> Float[Tensor, "b f 1+m d"]:
+        """Additions to the tokens of the frames that follow `cells` under `actions`.
+
+        Entry k is added to the token whose state predicts cell k; the frame's last token predicts none and gets zero.
+        """
+        if self.action is not None and actions is not None:
+            cells = cells + self.action(actions)[:, :, None]
+        grid = rearrange(cells, "b f (h w) g -> (b f) g h w", h=self.grid)
+        grid = self.out(F.silu(grid + self.mix(F.silu(grid))))
+        guide = rearrange(grid, "(b f) d h w -> b f (h w) d", b=cells.shape[0])
+        return F.pad(guide, (0, 0, 0, 1))
+
+
+class SequenceEmbedding(nn.Module):
+    """Turns codes and actions into the transformer's input; owns every option beyond the plain id table."""
+
+    def __init__(
+        self, config: EmbeddingConfig, layout: TokenLayout, tokenizer: TokenizerConfig, transformer: Transformer
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.layout = layout
+        width = transformer.config.width
+        vector = tokenizer.code_dim or tokenizer.latent_channels
+        self.action = _zeroed(nn.Linear(config.action_dim, width)) if config.action_dim else None
+        self.context_vector = nn.Linear(vector, width, bias=False) if config.code_vectors else None
+        self.dynamics_vector = nn.Linear(vector, width, bias=False) if config.code_vectors else None
+        self.score_vector = nn.Linear(width, vector, bias=False) if config.code_vectors else None
+        self.guide = Guide(config, tokenizer, width) if config.guide else None
+
+    def context(
+        self, transformer: Transformer, codes: Int[Tensor, "b c n"], codebook: Float[Tensor, "k v"]
+    ) -> Float[Tensor, "b p d"]:
+        """Embeddings of the context prefix."""
+        embedded = transformer.embed(self.layout.pack_context(codes))
+        if self.context_vector is None:
+            return embedded
+        vectors = F.pad(self.context_vector(codebook[codes]), (0, 0, 1, 0))  # nothing is added to a marker
+        return embedded + vectors.flatten(1, 2)[:, 1:]
+
+    def last_cells(
+        self, codes: Int[Tensor, "b c n"], codebook: Float[Tensor, "k v"]
+    ) -> Float[Tensor, "b m g"] | None:
+        """The guide's features of the frame before the first predicted one."""
+        return None if self.guide is None else self.guide.context_cells(codebook[codes[:, -1]])
+
+    def cells(self, codes: Int[Tensor, "b f m"], codebook: Float[Tensor, "k v"]) -> Float[Tensor, "b f m g"] | None:
+        """The guide's features of predicted frames."""
+        return None if self.guide is None else self.guide.dynamics_cells(codebook[codes])
+
+    def additions(
+        self, cells: Float[Tensor, "b f m g"] | None, actions: Float[Tensor, "b f a"] | None
+    ) -> Float[Tensor, "b f 1+m d"] | Float[Tensor, "b f 1 d"] | None:
+        """All that a frame's tokens carry beyond their own embedding: the action and the guide.
+
+        One entry for each of the frame's tokens, marker first; a single entry belongs to the marker alone.
+        """
+        total: Tensor | None = None
+        if self.action is not None and actions is not None:
+            total = self.action(actions)[:, :, None]
+            if self.config.action_on == "frame":
+                total = total.expand(-1, -1, self.layout.frame_length, -1)
+        if self.guide is not None:
+            assert cells is not None
+            guide = self.guide(cells, actions)
+            if total is not None and total.shape[2] == 1:
+                total = F.pad(total, (0, 0, 0, self.layout.dynamics_tokens))
+            total = guide if total is None else total + guide
+        return total
+
+    def tokens(
+        self, transformer: Transformer, ids: Int[Tensor, "b s"], codebook: Float[Tensor, "k v"]
+    ) -> Float[Tensor, "b s d"]:
+        """Embeddings of dynamics ids; what is no dynamics code contributes the nearest code's vector."""
+        embedded = transformer.embed(ids)
+        if self.dynamics_vector is None:
+            return embedded
+        return embedded + self.dynamics_vector(codebook[self.layout.dynamics_index(ids, clamp=True)])
+
+    def forward(
+        self,
+        transformer: Transformer,
+        codes: FrameCodes,
+        actions: Float[Tensor, "b f a"] | None,
+        context_codebook: Float[Tensor, "k v"],
+        dynamics_codebook: Float[Tensor, "j v"],
+    ) -> Float[Tensor, "b s d"]:
+        """Embeddings of a whole segment; `actions[:, i]` leads to predicted frame i."""
+        batch, frames, _ = codes.dynamics.shape
+        marker = torch.full((batch, frames, 1), self.layout.dynamics_marker, device=codes.dynamics.device)
+        embedded = torch.cat(
+            [
+                transformer.embed(marker.flatten(1)).unflatten(1, (frames, 1)),
+                self.tokens(
+                    transformer, codes.dynamics.flatten(1) + self.layout.dynamics_ids[0], dynamics_codebook
+                ).unflatten(1, (frames, -1)),
+            ],
+            dim=2,
+        )
+        first, later = self.last_cells(codes.context, context_codebook), self.cells(codes.dynamics, dynamics_codebook)
+        cells = None if first is None or later is None else torch.cat([first[:, None], later[:, :-1]], dim=1)
+        additions = self.additions(cells, actions)
+        if additions is not None:
+            embedded = embedded + F.pad(additions, (0, 0, 0, embedded.shape[2] - additions.shape[2]))
+        context = self.context(transformer, codes.context, context_codebook)
+        return torch.cat([context, embedded.flatten(1, 2)], dim=1)
+
+    def code_scores(
+        self, hidden: Float[Tensor, "*b d"], codebook: Float[Tensor, "k v"]
+    ) -> Float[Tensor, "*b k"] | None:
+        """How well each dynamics code's vector fits; added to the head's logits when code vectors are in use."""
+        return None if self.score_vector is None else self.score_vector(hidden) @ codebook.T
+
+
+def _zeroed(layer: nn.Linear) -> nn.Linear:
+    """At zero, an action-conditioned model starts out as the action-free one it was pre-trained as."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

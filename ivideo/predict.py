@@ -1,0 +1,149 @@
+"""`ivideo predict MODEL VIDEO`: how a video could go on, beside how it did where it is long enough to tell."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ivideo.config import parse
+from ivideo.data import open_episodes
+from ivideo.episode import Episode
+from ivideo.evaluation.metrics import psnr
+from ivideo.video import grid, write_video
+from ivideo.world_model import WorldModel
+from transformer import Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """What to continue, and how."""
+
+    model: str
+    """A folder, a packaged model or a Hugging Face Hub id."""
+    video: str
+    """An mp4, webm, gif or npz, a folder of episodes, or "pushing_table"."""
+    episode: int = 0
+    """Which episode, where the source holds several."""
+    camera: str | None = None
+    """Which view, in sources with several."""
+    start: int = 0
+    """First context frame."""
+    stride: int = 1
+    """Source frames from one frame to the next; the actions of skipped frames are left out."""
+    frames: int = 14
+    """How many frames to imagine."""
+    samples: int = 4
+    """How many futures to imagine."""
+    actions: Literal["recorded", "none"] = "recorded"
+    """Imagine under the recorded actions where the model takes actions, or under none."""
+    seed: int = 0
+    """Future i draws from a seed derived from this one and i."""
+    temperature: float = 1.0
+    """0 always takes the likeliest token, which makes all futures one."""
+    top_k: int = 100
+    """Draw among this many likeliest tokens; 0 for all."""
+    out: str = "futures.mp4"
+    """Where to: .mp4, .webm or .gif play truth and futures side by side; a .png strip is written beside it."""
+    fps: float = 5.0
+    """Frames a second of what is written."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
+    overwrite: bool = False
+    """Replace files of those names."""
+
+
+def main(argv: list[str]) -> int:
+    """`ivideo predict MODEL VIDEO [...]`."""
+    wanted = parse(
+        Prediction,
+        argv,
+        prog="ivideo predict",
+        description="Imagine how a video goes on.",
+        positional=("model", "video"),
+    )
+    out = Path(wanted.out)
+    strip = out.with_suffix(".png")
+    for path in (out, strip):
+        if path.exists() and not wanted.overwrite:
+            raise FileExistsError(f"{path} exists already; choose another --out, or pass --overwrite")
+    model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
+    episode = _episode(wanted, model.tokenizer.config.resolution)
+    clip, truth = _window(episode, wanted, model.context_frames)
+    actions = _actions(episode, wanted, model)
+    futures = model.predict(
+        clip,
+        actions,
+        frames=wanted.frames,
+        samples=wanted.samples,
+        seed=wanted.seed,
+        sampling=Sampling(temperature=wanted.temperature, top_k=wanted.top_k),
+    ).cpu()
+    rows = [_repeat_last(torch.cat([clip, truth]), futures.shape[1])[None], futures]
+    shown = torch.cat(rows if len(truth) else rows[1:])
+    write_video(out, grid(shown), fps=wanted.fps, zoom=max(1, 128 // shown.shape[-1]))
+    write_video(strip, grid(shown, columns=1), zoom=1)
+    _report(wanted, episode, clip, truth, futures, conditioned=actions is not None)
+    print(f"wrote {out} and {strip}: {'the true video first, then ' if len(truth) else ''}{len(futures)} futures")
+    return 0
+
+
+def _episode(wanted: Prediction, size: int) -> Episode:
+    episodes = open_episodes(wanted.video, size=size, camera=wanted.camera, limit=wanted.episode + 1)
+    if not 0 <= wanted.episode < len(episodes):
+        raise ValueError(f"episode {wanted.episode} is not among the {len(episodes)} of {wanted.video}")
+    return episodes[wanted.episode]
+
+
+def _window(
+    episode: Episode, wanted: Prediction, context: int
+) -> tuple[UInt8[Tensor, "c 3 h w"], UInt8[Tensor, "f 3 h w"]]:
+    """Context frames, and as many of the true frames after them as there are."""
+    if wanted.start < 0 or wanted.stride < 1:
+        raise ValueError(f"start is {wanted.start} and stride {wanted.stride}; expected start >= 0 and stride >= 1")
+    frames = episode.frames[wanted.start :: wanted.stride][: context + wanted.frames]
+    if len(frames) < context:
+        raise ValueError(
+            f"{episode.name or wanted.video} has {len(episode)} frames, {len(frames)} from frame {wanted.start} on; "
+            f"the model starts from {context}"
+        )
+    return frames[:context], frames[context:]
+
+
+def _actions(episode: Episode, wanted: Prediction, model: WorldModel) -> Float[Tensor, "f a"] | None:
+    if wanted.actions == "none" or not model.action_dim:
+        return None
+    if episode.actions is None:
+        print("this video comes without actions: imagining without them")
+        return None
+    first = wanted.start + (model.context_frames - 1) * wanted.stride
+    actions = episode.actions[first :: wanted.stride][: wanted.frames]
+    if len(actions) < wanted.frames:
+        raise ValueError(
+            f"{wanted.frames} frames need {wanted.frames} actions and the video has {len(actions)} after its context; "
+            f"pass --frames {len(actions)}, another --start, or --actions none"
+        )
+    model.check_actions(actions)
+    return actions
+
+
+def _repeat_last(frames: UInt8[Tensor, "t 3 h w"], length: int) -> UInt8[Tensor, "length 3 h w"]:
+    return torch.cat([frames, frames[-1:].expand(length - len(frames), -1, -1, -1)])
+
+
+def _report(
+    wanted: Prediction, episode: Episode, clip: Tensor, truth: Tensor, futures: Tensor, *, conditioned: bool
+) -> None:
+    kind = "under the recorded actions" if conditioned else "without actions"
+    print(f"{episode.name or wanted.video}: {len(futures)} futures of {wanted.frames} frames, {kind}")
+    if not len(truth):
+        print("the video ends with its context, so there is no truth to compare with")
+        return
+    predicted = futures[:, len(clip) : len(clip) + len(truth)]
+    last = clip[-1:].expand_as(truth)
+    for frame in sorted({1, min(5, len(truth)), len(truth)}):
+        each = psnr(truth[frame - 1].expand_as(predicted[:, frame - 1]), predicted[:, frame - 1])
+        copy = psnr(truth[frame - 1], last[frame - 1])
+        print(f"  frame {frame:2d}: PSNR {each.mean():5.2f} dB, mean of {len(futures)} (copy-last-frame {copy:5.2f})")

@@ -1,0 +1,58 @@
+"""A batch of videos as tokens: what the transformer trains on once the tokenizer has done its part."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from tokenizer import FrameCodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenBatch:
+    """Codes of stacked segments, with actions, rewards and terminals of the predicted frames alone.
+
+    `actions[:, i]` leads to predicted frame i, `rewards[:, i]` and `terminals[:, i]` arrive with it.
+    """
+
+    codes: FrameCodes
+    actions: Float[Tensor, "b f a"] | None = None
+    rewards: Float[Tensor, "b f"] | None = None
+    terminals: Float[Tensor, "b f"] | None = None
+    mask: Bool[Tensor, "b f"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.codes.dynamics)
+
+    def rows(self, index: Int[Tensor, " r"]) -> "TokenBatch":
+        """The segments at `index`, repeats allowed."""
+        return TokenBatch(
+            codes=FrameCodes(context=self.codes.context[index], dynamics=self.codes.dynamics[index]),
+            **{name: None if value is None else value[index] for name, value in self._extras().items()},
+        )
+
+    def to(self, device: torch.device | str) -> "TokenBatch":
+        return TokenBatch(
+            codes=FrameCodes(context=self.codes.context.to(device), dynamics=self.codes.dynamics.to(device)),
+            **{name: None if value is None else value.to(device) for name, value in self._extras().items()},
+        )
+
+    @staticmethod
+    def stack(parts: "list[TokenBatch]") -> "TokenBatch":
+        """All segments of several batches in one."""
+        extras: dict[str, Tensor | None] = {}
+        for name in parts[0]._extras():
+            values = [part._extras()[name] for part in parts]
+            present = [value for value in values if value is not None]
+            extras[name] = torch.cat(present) if len(present) == len(parts) else None
+        return TokenBatch(
+            codes=FrameCodes(
+                context=torch.cat([part.codes.context for part in parts]),
+                dynamics=torch.cat([part.codes.dynamics for part in parts]),
+            ),
+            **extras,
+        )
+
+    def _extras(self) -> dict[str, Tensor | None]:
+        return {"actions": self.actions, "rewards": self.rewards, "terminals": self.terminals, "mask": self.mask}

@@ -1,0 +1,244 @@
+"""Stepping through the cache gives what one pass over the whole sequence gives, whatever the options."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from ivideo.embedding import EmbeddingConfig
+from ivideo.episode import Batch
+from ivideo.heads import HeadsConfig
+from ivideo.rollout import RolloutState
+from ivideo.world_model import WorldModel, WorldModelConfig
+from tokenizer import TokenizerConfig, VideoTokenizer
+from transformer import Sampling, TransformerConfig
+
+GREEDY = Sampling(temperature=0)
+OPTIONS = [
+    EmbeddingConfig(),
+    EmbeddingConfig(action_dim=2),
+    EmbeddingConfig(action_dim=2, action_on="frame"),
+    EmbeddingConfig(action_dim=2, action_on="frame", code_vectors=True, guide=8),
+    EmbeddingConfig(guide=8),
+]
+
+
+def build(embedding: EmbeddingConfig, *, heads: bool = False, goal: bool = False, full: bool = True) -> WorldModel:
+    """A model with random weights everywhere, zero-initialised ones included."""
+    torch.manual_seed(0)
+    tokenizer = VideoTokenizer(
+        TokenizerConfig(
+            resolution=32, stem_stride=4, channels=(8, 16), blocks_per_level=1, mid_blocks=0, latent_channels=8,
+            code_dim=4, context_codes=16, dynamics_codes=24, patch_size=2, norm_groups=4, attention_heads=2,
+            max_attention_resolution=4, mask_blend=True,
+        )
+    )  # fmt: skip
+    config = WorldModelConfig(
+        transformer=TransformerConfig(width=16, layers=2, heads=2, ffn_width=24, max_positions=128),
+        embedding=embedding,
+        heads=HeadsConfig(reward=heads, termination=heads),
+        vocabulary="full" if full else "dynamics",
+        goal_conditioned=goal,
+        sampling=GREEDY,
+    )
+    model = WorldModel(tokenizer, config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model.eval()
+
+
+def clip(frames: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(256, (batch, frames, 3, 32, 32), dtype=torch.uint8, generator=generator)
+
+
+def actions_for(model: WorldModel, frames: int, batch: int = 2) -> torch.Tensor | None:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(batch, frames, model.action_dim, generator=generator) if model.action_dim else None
+
+
+def run(
+    model: WorldModel, state: RolloutState, actions: torch.Tensor | None, frames: int, **how: Sampling
+) -> RolloutState:
+    for index in range(frames):
+        state, _ = model.step(state, None if actions is None else actions[:, index], decode=False, **how)
+    return state
+
+
+@pytest.mark.parametrize(("embedding", "heads"), list(product(OPTIONS, [False, True])))
+def test_a_rollout_is_greedy_decoding_of_the_whole_sequence(embedding: EmbeddingConfig, heads: bool) -> None:
+    model = build(embedding, heads=heads)
+    context, actions = clip(2), actions_for(model, 3)
+    state = model.start(context)
+    rewards = []
+    for index in range(3):
+        state, seen = model.step(state, None if actions is None else actions[:, index], decode=False)
+        rewards.append(seen.reward)
+    codes = replace(
+        model.tokenizer.encode(context.repeat(1, 2, 1, 1, 1)), dynamics=state.ids - model.layout.dynamics_ids[0]
+    )
+    hidden = model(codes, actions)
+    frames = model.layout.split_frames(hidden)
+    logits = model.logits(frames[:, :, :-1], "dynamics")
+    assert torch.equal(logits.argmax(-1), codes.dynamics)
+    if heads:
+        torch.testing.assert_close(torch.stack(rewards, dim=1), model.heads.rewards(frames[:, :, -1]))
+
+
+def test_likelihood_is_that_of_the_whole_sequence() -> None:
+    model = build(OPTIONS[3])
+    context, actions = clip(2), actions_for(model, 2)
+    state = model.start(context, seed=5)
+    likelihoods = []
+    for index in range(2):
+        state, seen = model.step(state, actions[:, index], decode=False, sampling=Sampling(top_k=0))
+        likelihoods.append(seen.log_likelihood)
+    dynamics = state.ids - model.layout.dynamics_ids[0]
+    codes = replace(model.tokenizer.encode(context.repeat(1, 2, 1, 1, 1)), dynamics=dynamics)
+    frames = model.layout.split_frames(model(codes, actions))[:, :, :-1]
+    expected = model.logits(frames, "dynamics").log_softmax(-1).gather(-1, dynamics[..., None]).squeeze(-1).sum(-1)
+    torch.testing.assert_close(torch.stack(likelihoods, dim=1), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_old_state_stays_valid() -> None:
+    model = build(OPTIONS[3])
+    left, right = actions_for(model, 1), -actions_for(model, 1)
+    state = run(model, model.start(clip(2)), actions_for(model, 1), 1)
+    first = run(model, state, left, 1)
+    other = run(model, state, right, 1)
+    again = run(model, state, left, 1)
+    assert torch.equal(first.ids, again.ids)
+    assert not torch.equal(first.ids, other.ids)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(top_k=5)])
+def test_a_fork_steps_as_single_states_do(sampling: Sampling) -> None:
+    model = build(OPTIONS[3])
+    state = run(model, model.start(clip(2), seed=3), actions_for(model, 1), 1)
+    actions = torch.randn(6, 1, 2, generator=torch.Generator().manual_seed(4))
+    forked = state.fork(3)
+    together = run(model, forked, actions, 1, sampling=sampling)
+    for row in range(6):
+        single = run(model, forked.select(torch.tensor([row])), actions[row : row + 1], 1, sampling=sampling)
+        assert torch.equal(single.ids[0], together.ids[row])
+        assert torch.equal(single.seeds[0], together.seeds[row])
+
+
+def test_a_row_is_the_same_alone_and_in_a_batch() -> None:
+    model = build(OPTIONS[3], heads=True)
+    context, actions = clip(2, batch=3), actions_for(model, 3, batch=3)
+    how = {"sampling": Sampling(top_k=0)}
+    together = run(model, model.start(context, seed=7), actions, 3, **how)
+    alone = run(model, model.start(context[1], seed=8), actions[1:2], 3, **how)
+    assert torch.equal(together.ids[1:2], alone.ids)
+    assert torch.equal(model.frames(together)[1:2], model.frames(alone))
+
+
+def test_seeds_decide_and_greedy_ignores_them() -> None:
+    model = build(OPTIONS[1])
+    context, actions = clip(2, batch=1)[0], actions_for(model, 4, batch=1)[0]
+    warm = Sampling(temperature=2.0, top_k=0)
+    one, same, other = (model.predict(context, actions, seed=seed, sampling=warm) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(model.predict(context, actions, seed=1), model.predict(context, actions, seed=2))
+
+
+def test_decoding_later_gives_the_frames_of_each_step() -> None:
+    model = build(OPTIONS[3])
+    actions = actions_for(model, 3)
+    state, seen = model.start(clip(2)), []
+    for index in range(3):
+        state, prediction = model.step(state, actions[:, index])
+        seen.append(prediction.frame)
+    assert torch.equal(model.frames(state), torch.stack(seen, dim=1))
+    assert torch.equal(model.frames(state, slice(2, 3))[:, 0], seen[2])
+
+
+def test_prefix_is_read_once() -> None:
+    model = build(OPTIONS[1])
+    read = []
+    model.transformer.blocks[0].register_forward_pre_hook(lambda _, arguments: read.append(arguments[0].shape[1]))
+    run(model, model.start(clip(2)), actions_for(model, 3), 3)
+    assert read == [model.layout.context_length, *[1] * 4, *[2, 1, 1, 1] * 2]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_loss_is_the_cross_entropy_of_labelled_positions(full: bool) -> None:
+    model = build(OPTIONS[1], full=full)
+    batch = Batch(frames=clip(5), actions=actions_for(model, 4))
+    tokens = model.tokenize(batch)
+    assert torch.equal(tokens.actions, batch.actions[:, 1:])
+    ids = model.layout.pack(tokens.codes)
+    logits = model.transformer.logits(model(tokens.codes, tokens.actions))
+    if full:
+        labels = model.layout.labels(ids)[:, 1:]
+        expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels.flatten())
+    else:
+        start, stop = model.layout.dynamics_ids
+        within = model.layout.split_frames(logits)[:, :, :-1, start:stop]
+        expected = torch.nn.functional.cross_entropy(within.flatten(0, 2), tokens.codes.dynamics.flatten())
+    torch.testing.assert_close(model.loss(batch)[0], expected)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_padding_frames_carry_no_loss(full: bool) -> None:
+    model = build(OPTIONS[2], heads=True, full=full)
+    frames, actions = clip(6), actions_for(model, 5)
+    rewards, terminals = torch.randn(2, 5), torch.zeros(2, 5)
+    short = Batch(frames=frames[:, :5], actions=actions[:, :4], rewards=rewards[:, :4], terminals=terminals[:, :4])
+    mask = torch.tensor([[True] * 5 + [False]] * 2)
+    padded = Batch(frames=frames, actions=actions, rewards=rewards, terminals=terminals, mask=mask)
+    torch.testing.assert_close(model.loss(padded)[0], model.loss(short)[0])
+
+
+def test_goal_comes_first_and_actions_keep_to_their_frames() -> None:
+    model = build(OPTIONS[1], goal=True)
+    batch = Batch(frames=clip(5), actions=actions_for(model, 4))
+    tokens = model.tokenize(batch)
+    ordered = torch.cat([batch.frames[:, 4:], batch.frames[:, :4]], dim=1)
+    assert torch.equal(tokens.codes.dynamics, model.tokenizer.encode(ordered).dynamics)
+    assert torch.equal(tokens.actions, batch.actions[:, :3])
+    futures = model.predict(batch.frames[0, :1], batch.actions[0, :3], goal=batch.frames[0, 4], samples=2)
+    assert futures.shape == (2, 4, 3, 32, 32)
+    assert torch.equal(futures[0, 0], batch.frames[0, 0])
+
+
+def test_a_new_model_ignores_actions() -> None:
+    torch.manual_seed(0)
+    tokenizer = build(OPTIONS[1]).tokenizer
+    config = WorldModelConfig(
+        transformer=TransformerConfig(width=16, layers=1, heads=2, ffn_width=24), embedding=OPTIONS[1]
+    )
+    model = WorldModel(tokenizer, config).eval()
+    codes = tokenizer.encode(clip(4))
+    assert torch.equal(model(codes, torch.randn(2, 2, 2)), model(codes))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"frames": 2, "clip": clip(3, 1)[0]}, "3 context frames were given; this model starts from exactly 2"),
+        ({"frames": 2, "clip": clip(2, 1)[0, :, :1]}, "expected uint8"),
+        ({"frames": 2, "clip": clip(2, 1)[0, ..., :16]}, "this model sees 32x32"),
+        ({"actions": torch.zeros(3, 5)}, "an action has 5 values; this model takes 2"),
+        ({"actions": torch.full((3, 2), float("nan"))}, "NaN or infinite"),
+        ({"actions": torch.zeros(3, 2), "frames": 4}, "4 frames need 4 actions; 3 were given"),
+        ({}, "say how many frames"),
+        ({"frames": 100}, "100 frames do not fit"),
+        ({"frames": 2, "goal": clip(1, 1)[0, 0]}, "takes no goal"),
+    ],
+)
+def test_bad_requests_are_named(arguments: dict[str, object], message: str) -> None:
+    model = build(OPTIONS[1])
+    with pytest.raises(ValueError, match=message):
+        model.predict(**{"clip": clip(2, 1)[0], **arguments})
+
+
+def test_a_full_state_says_so() -> None:
+    model = build(OPTIONS[1])
+    state = run(model, model.start(clip(2, 1)), actions_for(model, 40, 1), model.max_frames)
+    with pytest.raises(ValueError, match="start anew"):
+        model.step(state, torch.zeros(2))

@@ -1,0 +1,208 @@
+"""Tokenizers on disk, in the layout of the released checkpoints.
+
+    folder/config.json                            the released keys; fields beyond them only where they were switched on
+    folder/diffusion_pytorch_model.safetensors    one tensor per parameter, under its released name
+
+Only safetensors are read: a pickle can run code when it is opened.
+"""
+
+import json
+from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .config import EMAVQ, FSQ, GradientVQ, SimVQ, TokenizerConfig
+from .model import VideoTokenizer
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+# Released name of every field that the released configuration has.
+RELEASED_NAMES = {
+    "resolution": "resolution",
+    "channels": "block_out_channels",
+    "blocks_per_level": "layers_per_block",
+    "latent_channels": "latent_channels",
+    "code_dim": "vq_embed_dim",
+    "context_codes": "num_vq_embeddings",
+    "dynamics_codes": "num_dyn_embeddings",
+    "patch_size": "patch_size",
+    "context_frames": "context_length",
+    "max_attention_resolution": "max_att_resolution",
+    "norm_groups": "norm_num_groups",
+    "context_mid_attention": "mid_block_add_attention",
+}
+# What a released configuration means where it leaves a key out.
+RELEASED_DEFAULTS: dict[str, object] = {
+    "resolution": 256,
+    "max_att_resolution": 32,
+    "patch_size": 4,
+    "norm_num_groups": 32,
+    "vq_embed_dim": None,
+    "mid_block_add_attention": False,
+}
+# Keys that the released files carry and that say the same of every tokenizer.
+RELEASED_CONSTANTS: dict[str, object] = {
+    "_class_name": "CompressiveVQModel",
+    "_diffusers_version": "0.27.0",
+    "act_fn": "silu",
+    "force_upcast": True,
+    "in_channels": 3,
+    "lookup_from_codebook": True,
+    "norm_type": "group",
+    "out_channels": 3,
+    "sample_size": 32,
+    "scaling_factor": 0.18215,
+}
+# Constants that change no computation here, whatever they say.
+IGNORED_CONSTANTS = {"_class_name", "_diffusers_version", "force_upcast", "sample_size", "scaling_factor"}
+BLOCK_TYPES = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
+QUANTIZERS: dict[str, type[GradientVQ] | type[EMAVQ] | type[FSQ] | type[SimVQ]] = {
+    kind.__name__: kind for kind in (GradientVQ, EMAVQ, FSQ, SimVQ)
+}
+
+
+def save_tokenizer(
+    tokenizer: VideoTokenizer, folder: Path | str, dtype: Literal["float32", "float16", "bfloat16"] | None = None
+) -> None:
+    """Writes `tokenizer` to `folder` in the released layout; `load_tokenizer` gives it back, bit for bit.
+
+    `dtype` stores the parameters in fewer bits (they are loaded as float32 again); running averages stay as they are.
+    Files of an earlier save in `folder` are replaced.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(json.dumps(config_to_json(tokenizer.config), indent=2, sort_keys=True) + "\n")
+    parameters = {name for name, _ in tokenizer.named_parameters()}
+    target = None if dtype is None else getattr(torch, dtype)
+    tensors = {
+        name: (tensor.to(target) if target and name in parameters else tensor).detach().cpu().contiguous()
+        for name, tensor in tokenizer.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+
+
+def load_tokenizer(folder: Path | str) -> VideoTokenizer:
+    """The tokenizer in `folder`, with float32 weights, on the CPU and in evaluation mode.
+
+    Raises `FileNotFoundError` for files that are not there, and `ValueError` for a configuration that is not a
+    tokenizer's, for weights that do not fit it (naming each tensor) and for pickled weights.
+    """
+    folder = Path(folder)
+    config = config_from_json(_read_config(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
+    tokenizer = VideoTokenizer(config)
+    path = _weights_path(folder)
+    tensors = _read_weights(path)
+    _check_tensors(tokenizer.state_dict(), tensors, path)
+    tokenizer.load_state_dict(tensors)
+    return tokenizer.eval()
+
+
+def config_to_json(config: TokenizerConfig) -> dict[str, object]:
+    """`config` under the released keys, with further keys only for fields the released models do not have."""
+    values = asdict(config)
+    quantizer = values.pop("quantizer")
+    document = dict(RELEASED_CONSTANTS)
+    document |= {kind: [name] * len(config.channels) for kind, name in BLOCK_TYPES.items()}
+    document |= {released: values[name] for name, released in RELEASED_NAMES.items()}
+    document["block_out_channels"] = list(config.channels)
+    document |= {name: values[name] for name, default in _extensions().items() if values[name] != default}
+    if config.quantizer != GradientVQ():
+        document["quantizer"] = {"kind": type(config.quantizer).__name__, **quantizer}
+    return document
+
+
+def config_from_json(document: dict[str, Any], *, source: str = CONFIG_FILE) -> TokenizerConfig:
+    """The configuration that `document` holds; raises `ValueError` naming a key that is unknown, missing or unusable."""
+    document = dict(document)
+    values: dict[str, Any] = {}
+    for name, released in RELEASED_NAMES.items():
+        if released not in document and released not in RELEASED_DEFAULTS:
+            raise ValueError(f"{source} has no key {released!r}; expected the configuration of a released tokenizer")
+        values[name] = document.pop(released, RELEASED_DEFAULTS.get(released))
+    for key, constant in RELEASED_CONSTANTS.items():
+        given = document.pop(key, constant)
+        if given != constant and key not in IGNORED_CONSTANTS:
+            raise ValueError(f"{source} sets {key} to {given!r}; only {constant!r} is supported")
+    for key, kind in BLOCK_TYPES.items():
+        if set(given := document.pop(key, [kind])) - {kind}:
+            raise ValueError(f"{source} lists {given} under {key}; only {kind!r} is supported")
+    values |= {name: document.pop(name) for name in _extensions() if name in document}
+    values["quantizer"] = _quantizer_from_json(document.pop("quantizer", {"kind": "GradientVQ"}), source)
+    if document:
+        raise ValueError(f"{source} has keys that no tokenizer knows: {', '.join(sorted(document))}; remove them")
+    values["channels"] = tuple(values["channels"])
+    return TokenizerConfig(**values)
+
+
+def _extensions() -> dict[str, object]:
+    """Fields beyond the released configuration, with the value that the released models stand for."""
+    return {
+        field.name: field.default
+        for field in fields(TokenizerConfig)
+        if field.name not in RELEASED_NAMES and field.default is not MISSING
+    }
+
+
+def _quantizer_from_json(document: dict[str, Any], source: str) -> GradientVQ | EMAVQ | FSQ | SimVQ:
+    options = dict(document)
+    kind = QUANTIZERS.get(options.pop("kind", ""))
+    if kind is None:
+        raise ValueError(f"{source} asks for quantizer {document.get('kind')!r}; expected one of {', '.join(QUANTIZERS)}")
+    unknown = options.keys() - {field.name for field in fields(kind)}
+    if unknown:
+        raise ValueError(f"{source} gives {kind.__name__} unknown options: {', '.join(sorted(unknown))}; remove them")
+    lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    return replace(kind(), **lists_as_tuples)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; expected the folder of a saved tokenizer")
+    try:
+        document = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); copy or download it again") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} holds a {type(document).__name__}; expected a JSON object")
+    return document
+
+
+def _weights_path(folder: Path) -> Path:
+    path = folder / WEIGHTS_FILE
+    if path.is_file():
+        return path
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise ValueError(
+            f"{folder} holds pickled weights only ({', '.join(pickles)}), which can run code when they are opened; "
+            f"convert them to {WEIGHTS_FILE} where you trust them"
+        )
+    raise FileNotFoundError(f"{path} does not exist; expected the weights of a saved tokenizer")
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def _check_tensors(expected: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
+    """Raises `ValueError` that names every tensor that is missing, unknown or of another shape."""
+    problems = [f"{name} is missing" for name in expected if name not in given]
+    problems += [f"{name} is unknown" for name in given if name not in expected]
+    problems += [
+        f"{name} has shape {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in given and given[name].shape != tensor.shape
+    ]
+    if problems:
+        raise ValueError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(problems)}")

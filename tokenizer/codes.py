@@ -1,0 +1,81 @@
+"""The values that pass between the two halves of the tokenizer and to its callers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameCodes:
+    """Codebook indices of a clip; each index counts from 0 within its own codebook."""
+
+    context: Int[Tensor, "b c n"]
+    dynamics: Int[Tensor, "b f m"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeysValues:
+    """What one cross-attention reads of the context: all context frames side by side on the `l` axis."""
+
+    keys: Float[Tensor, "r heads l e"]
+    values: Float[Tensor, "r heads l e"]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "KeysValues":
+        return KeysValues(keys=function(self.keys), values=function(self.values))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextFeatures:
+    """The context half's work, done once and read for every later frame.
+
+    Stands for `batch` rows but stores only `batch / forks` of them: each stored row serves `forks` consecutive rows,
+    and the cross-attention folds those into its query axis. Forking therefore costs no memory.
+
+        stored   [ A          B          ]     forks = 3
+        rows     [ A  A  A    B  B  B    ]
+    """
+
+    stored_codes: Int[Tensor, "r c n"]
+    """Context codes of the stored rows."""
+    encoder: tuple[KeysValues, ...] | None
+    """For the dynamics encoder; absent when the context was built from codes, which suffice to decode."""
+    decoder: tuple[KeysValues, ...]
+    """For the dynamics decoder."""
+    background: Float[Tensor, "r 3 h w"] | None = None
+    """Decoded last context frame, present when the tokenizer blends over it."""
+    forks: int = 1
+    """Rows that each stored row stands for."""
+
+    @property
+    def batch(self) -> int:
+        """Number of rows this value stands for."""
+        return self.stored_codes.shape[0] * self.forks
+
+    @property
+    def codes(self) -> Int[Tensor, "b c n"]:
+        """Context codes, one row per batch element."""
+        return self.stored_codes.repeat_interleave(self.forks, dim=0)
+
+    def fork(self, n: int) -> "ContextFeatures":
+        """Each row n times in a row, without copying anything."""
+        if n < 1:
+            raise ValueError(f"cannot fork a context {n} times; expected at least 1")
+        return replace(self, forks=self.forks * n)
+
+    def select(self, rows: Int[Tensor, " k"]) -> "ContextFeatures":
+        """The rows at `rows`, in that order; repeats are allowed. Copies unless a single row is stored."""
+        if self.stored_codes.shape[0] == 1:
+            return replace(self, forks=rows.shape[0])
+        stored = rows.to(self.stored_codes.device) // self.forks
+
+        def pick(tensor: Tensor) -> Tensor:
+            return tensor.index_select(0, stored)
+
+        return ContextFeatures(
+            stored_codes=pick(self.stored_codes),
+            encoder=None if self.encoder is None else tuple(kv.map(pick) for kv in self.encoder),
+            decoder=tuple(kv.map(pick) for kv in self.decoder),
+            background=None if self.background is None else pick(self.background),
+        )

@@ -1,0 +1,11 @@
+"""A LLaMA-style transformer over token ids: hidden states, logits, an explicit cache, sampling.
+
+It knows nothing of frames, images, actions or what an id stands for.
+"""
+
+from .cache import KVCache
+from .config import TransformerConfig
+from .model import Transformer
+from .sampling import Sampling, choose, sample
+
+__all__ = ["KVCache", "Sampling", "Transformer", "TransformerConfig", "choose", "sample"]

@@ -1,0 +1,72 @@
+"""Causal multi-head self-attention with rotary positions, over new tokens alone or after a cache."""
+
+import importlib.util
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .cache import KVCache
+from .config import TransformerConfig
+from .layers import rotate
+
+Rotation: TypeAlias = tuple[Tensor, Tensor]
+"""Cosines and sines of the new tokens' positions, each `[s, head_dim / 2]`."""
+
+
+class Attention(nn.Module):
+    """Lets every token read itself and all tokens before it."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.heads, config.attention_dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.attend = sdpa_attention if config.attention == "sdpa" else flash_attention()
+
+    def forward(
+        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | None = None, layer: int = 0
+    ) -> Float[Tensor, "b s d"]:
+        """Attends over `x`, or over what `cache` holds, with the last `s` positions reserved for `x`."""
+        qkv = rearrange(self.qkv(x), "b s (three h e) -> three b h s e", three=3, h=self.heads)
+        query, key = rotate(qkv[:2], *rotation)
+        value = qkv[2]
+        if cache is not None:
+            key, value = cache.write(layer, key, value)
+            query = query.to(key.dtype)  # a cache keeps the precision it was made in
+        dropout = self.dropout if self.training and cache is None else 0.0
+        read = self.attend(query, key, value, dropout)
+        out: Tensor = self.out(rearrange(read, "b h s e -> b s (h e)"))
+        return out
+
+
+def sdpa_attention(
+    query: Float[Tensor, "b h s e"], key: Float[Tensor, "b h t e"], value: Float[Tensor, "b h t e"], dropout: float
+) -> Float[Tensor, "b h s e"]:
+    """Causal attention of the last `s` of `t` positions, by PyTorch."""
+    new, total = query.shape[-2], key.shape[-2]
+    mask = None
+    if 1 < new < total:  # `is_causal` would align the first query with the first key, not the last with the last
+        mask = torch.ones(new, total, dtype=torch.bool, device=query.device).tril(total - new)
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=new == total and new > 1)
+
+
+def flash_attention() -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:
+    """The same by the flash-attn package, or a ValueError where that is not installed."""
+    if importlib.util.find_spec("flash_attn") is None:
+        raise ValueError(
+            "attention='flash' needs the flash-attn package, which is not installed; "
+            "install flash-attn on a CUDA machine, or use attention='sdpa'"
+        )
+    from flash_attn import flash_attn_func
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
+        inputs = (tensor.transpose(1, 2) for tensor in (query, key, value))
+        read: Tensor = flash_attn_func(*inputs, dropout_p=dropout, causal=True)  # aligns the last query and key
+        return read.transpose(1, 2)
+
+    return attend
