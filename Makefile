@@ -22,7 +22,7 @@ help:
 	@echo "make clean   remove the virtual environment and every cache"
 
 demo: $(VENV)/installed
-	$(BIN)/ivideo demo
+	$(BIN)/ivideo demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -47,8 +47,10 @@ $(VENV)/bin/python:
 		echo "make: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing into $(VENV); the first time takes a minute or more"
 ifneq ($(CPU_TORCH),)
-	-$(PIP) install --no-deps --retries 1 --timeout 20 --index-url https://download.pytorch.org/whl/cpu "$(CPU_TORCH)"
+	@$(PIP) install --no-deps --retries 1 --timeout 20 --index-url https://download.pytorch.org/whl/cpu "$(CPU_TORCH)" || \
+		echo "no CPU build of torch within reach; the package index decides which build comes"
 endif
 	$(PIP) install --editable .
 	@touch $@

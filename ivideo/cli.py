@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import cast
+
+from ivideo._siblings import check
 
 GROUP = "ivideo.verbs"
 USER_ERRORS = (ValueError, OSError, ImportError)
@@ -25,9 +27,13 @@ class Verb:
 
     target: str
     help: str
+    imports_models: bool = True
+    """Whether it needs `tokenizer` or `transformer`, so that an impostor of them is worth an error."""
 
     def load(self) -> Callable[[list[str]], int]:
         """Import the module and return its function."""
+        if self.imports_models:
+            check()
         module, _, function = self.target.partition(":")
         return cast(Callable[[list[str]], int], getattr(import_module(module), function))
 
@@ -35,11 +41,12 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb("ivideo.demo:main", "imagine futures of the pushing table beside the truth, small and offline"),
     "predict": Verb("ivideo.predict:main", "imagine how a video goes on"),
+    "evaluate": Verb("ivideo.evaluation.evaluate:main", "compare imagined with true frames on held-out clips"),
     "train tokenizer": Verb("ivideo.training.tokenizer:main", "train a video tokenizer"),
     "train world-model": Verb("ivideo.training.world_model:main", "train a world model on a trained tokenizer"),
     "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),
-    "data record": Verb("ivideo.data.record:main", "record episodes of a Gymnasium environment"),
-    "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one"),
+    "data record": Verb("ivideo.data.recorder:main", "record episodes of a Gymnasium environment"),
+    "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one", imports_models=False),
     "info": Verb("ivideo.info:main", "say what a checkpoint is, or what this installation can do"),
 }
 
@@ -67,12 +74,20 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def own_version() -> str:
+    """The installed version; a checkout that runs without installation has none."""
+    try:
+        return version("ivideo")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def _run(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0 if arguments else 2
     if arguments[0] == "--version":
-        print(f"ivideo {version('ivideo')}")
+        print(f"ivideo {own_version()}")
         return 0
     if arguments[0].startswith("-"):
         raise ValueError(f"unknown option {arguments[0]!r} before the verb; expected --debug, --version or --help")
@@ -85,20 +100,25 @@ def _run(arguments: list[str]) -> int:
 
 def _find(arguments: list[str]) -> tuple[int, Verb | None]:
     """How many words name the verb, and the verb; None for the first word of longer verbs on its own."""
-    verbs = VERBS
-    for attempt in ("built in", "with those of other distributions"):
-        if attempt != "built in":
-            verbs = VERBS | _other_verbs()
-        for words in range(min(len(arguments), 3), 0, -1):
-            name = " ".join(arguments[:words])
-            if name in verbs:
-                return words, verbs[name]
+    found = _among(VERBS, arguments)  # the entry points of other distributions cost time: read where they matter
+    if found is None:
+        verbs = VERBS | _other_verbs()
+        found = _among(verbs, arguments)
+    if found is None:
         inner = [name for name in verbs if name.startswith(f"{arguments[0]} ")]
         if inner:
-            if len(arguments) == 1 or arguments[1] in ("-h", "--help"):
-                return 1, None
             raise ValueError(_unknown(" ".join(arguments[:2]), inner))
-    raise ValueError(_unknown(arguments[0], [*verbs, *(name.partition(" ")[0] for name in verbs)]))
+        raise ValueError(_unknown(arguments[0], [*verbs, *(name.partition(" ")[0] for name in verbs)]))
+    return found
+
+
+def _among(verbs: dict[str, Verb], arguments: list[str]) -> tuple[int, Verb | None] | None:
+    for words in range(min(len(arguments), 3), 0, -1):
+        name = " ".join(arguments[:words])
+        if name in verbs:
+            return words, verbs[name]
+    is_alone = len(arguments) == 1 or arguments[1] in ("-h", "--help")
+    return (1, None) if is_alone and any(name.startswith(f"{arguments[0]} ") for name in verbs) else None
 
 
 def _other_verbs() -> dict[str, Verb]:

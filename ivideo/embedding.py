@@ -35,11 +35,26 @@ class EmbeddingConfig:
     code_vectors: bool = False
     """Add a projection of the code's vector to its id's embedding, and score codes by their vectors as well."""
     guide: int = 0
-    """Channels of the convolution over the previous frame's codes; 0 is no guide."""
+    """Channels of the convolutions over the previous frame's codes; 0 is no guide."""
+    guide_blocks: int = 1
+    """Residual blocks of those convolutions."""
+
+
+class GuideBlock(nn.Module):
+    """Two 3x3 convolutions around a skip connection."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, grid: Float[Tensor, "n g h w"]) -> Float[Tensor, "n g h w"]:
+        out: Tensor = grid + self.second(F.silu(self.first(F.silu(grid))))
+        return out
 
 
 class Guide(nn.Module):
-    """Carries the previous frame to the positions that predict the next one: two 3x3 convolutions over the grid.
+    """Carries the previous frame to the positions that predict the next one, by residual 3x3 convolutions.
 
     The first predicted frame's predecessor is the last context frame, whose finer grid is folded to the same cells.
     """
@@ -52,7 +67,7 @@ class Guide(nn.Module):
         self.from_context = nn.Linear(vector * self.fold**2, config.guide)
         self.from_dynamics = nn.Linear(vector, config.guide)
         self.action = nn.Linear(config.action_dim, config.guide) if config.action_dim else None
-        self.mix = nn.Conv2d(config.guide, config.guide, 3, padding=1)
+        self.blocks = nn.ModuleList(GuideBlock(config.guide) for _ in range(config.guide_blocks))
         self.out = nn.Conv2d(config.guide, width, 3, padding=1)
 
     def context_cells(self, vectors: Float[Tensor, "b n v"]) -> Float[Tensor, "b m g"]:
@@ -76,8 +91,9 @@ class Guide(nn.Module):
         if self.action is not None and actions is not None:
             cells = cells + self.action(actions)[:, :, None]
         grid = rearrange(cells, "b f (h w) g -> (b f) g h w", h=self.grid)
-        grid = self.out(F.silu(grid + self.mix(F.silu(grid))))
-        guide = rearrange(grid, "(b f) d h w -> b f (h w) d", b=cells.shape[0])
+        for block in self.blocks:
+            grid = block(grid)
+        guide = rearrange(self.out(F.silu(grid)), "(b f) d h w -> b f (h w) d", b=cells.shape[0])
         return F.pad(guide, (0, 0, 0, 1))
 
 
@@ -108,9 +124,7 @@ class SequenceEmbedding(nn.Module):
         vectors = F.pad(self.context_vector(codebook[codes]), (0, 0, 1, 0))  # nothing is added to a marker
         return embedded + vectors.flatten(1, 2)[:, 1:]
 
-    def last_cells(
-        self, codes: Int[Tensor, "b c n"], codebook: Float[Tensor, "k v"]
-    ) -> Float[Tensor, "b m g"] | None:
+    def last_cells(self, codes: Int[Tensor, "b c n"], codebook: Float[Tensor, "k v"]) -> Float[Tensor, "b m g"] | None:
         """The guide's features of the frame before the first predicted one."""
         return None if self.guide is None else self.guide.context_cells(codebook[codes[:, -1]])
 

@@ -1,7 +1,6 @@
 """Writing files and folders so that nothing that existed is damaged, whatever happens in between."""
 
 import difflib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,11 +27,11 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         stage.chmod(0o755)
         if folder.exists():
             old = Path(mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            os.replace(folder, old / folder.name)
-            os.replace(stage, folder)
+            folder.replace(old / folder.name)
+            stage.replace(folder)
             shutil.rmtree(old)
         else:
-            os.replace(stage, folder)
+            stage.replace(folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 

@@ -116,7 +116,7 @@ class TokenLayout:
         index = ids - self.context_codes
         if clamp:
             return index.clamp(0, self.dynamics_codes - 1)
-        if index.numel() and not (0 <= int(index.min()) and int(index.max()) < self.dynamics_codes):
+        if index.numel() and not (int(index.min()) >= 0 and int(index.max()) < self.dynamics_codes):
             raise ValueError(
                 f"ids {int(ids.min())}..{int(ids.max())} stand where only dynamics codes "
                 f"{self.context_codes}..{self.context_marker - 1} can; pass clamp=True to take the nearest code"

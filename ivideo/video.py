@@ -64,7 +64,7 @@ def read_video(
 
 
 def write_video(
-    path: str | os.PathLike[str], frames: UInt8[Tensor, "t 3 h w"], fps: float = 10, *, zoom: int = 1
+    path: str | os.PathLike[str], frames: UInt8[Tensor, "t 3 h w"], fps: int | float = 10, *, zoom: int = 1
 ) -> None:
     """Write frames as .mp4 (h264), .webm (vp9), .gif (loops for ever) or .png (one strip, time to the right).
 
@@ -96,7 +96,7 @@ def write_video(
         raise ValueError(f"zoom is {zoom}; expected 1 (off) to 64")
     pictures = rearrange(strip(frames)[None] if suffix == ".png" else frames, "t k h w -> t h w k").cpu()
     pixels = np.ascontiguousarray(pictures.numpy().repeat(zoom, 1).repeat(zoom, 2))
-    replace_file(path, lambda temporary: ENCODERS[suffix](temporary, pixels, fps))
+    replace_file(path, lambda temporary: ENCODERS[suffix](temporary, pixels, float(fps)))
 
 
 def resize(frames: UInt8[Tensor, "t 3 h w"], size: int, crop: bool = True) -> UInt8[Tensor, "t 3 size size"]:

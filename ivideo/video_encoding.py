@@ -34,7 +34,9 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise type(error)(f"{path}: it cannot be written ({reason}); choose a place you may write to") from error
+        # PyAV's errors are OSErrors too, but are made from other arguments.
+        kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
+        raise kind(f"{path}: it cannot be written ({reason}); choose a place you may write to") from error
     finally:
         temporary.unlink(missing_ok=True)
 

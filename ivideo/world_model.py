@@ -1,13 +1,12 @@
 """The world model: a tokenizer, a transformer and the layout that joins them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ivideo import hub, rollout
@@ -33,8 +32,11 @@ class WorldModelConfig:
     """What is predicted besides tokens."""
     vocabulary: Literal["full", "dynamics"] = "full"
     """What the cross-entropy ranges over: all ids with the markers as targets (as released), or dynamics codes."""
+    code_smoothing: float = 0.0
+    """Spread a target over codes with near vectors: the temperature of a softmax over minus squared distances, in
+    units of the median squared distance between neighbours; 0 is the plain cross-entropy. Needs vocabulary dynamics."""
     goal_conditioned: bool = False
-    """The first context frame is the goal to reach: segments are ordered (last, first, second, ...)."""
+    """The first context frame is the goal to reach; train on segments in goal-first order (`SegmentSampler`)."""
     sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn where a call does not say (released: temperature 1, top-k 100)."""
 
@@ -84,16 +86,12 @@ class WorldModel(nn.Module):
         context = self.context_frames
         if batch.frames.shape[1] <= context:
             raise ValueError(f"segments of {batch.frames.shape[1]} frames leave nothing to predict after {context}")
-        frames, first = batch.frames, context - 1
-        if self.config.goal_conditioned:
-            frames, first = torch.cat([frames[:, -1:], frames[:, :-1]], dim=1), first - 1
-        steps = slice(first, first + frames.shape[1] - context)
         cut = {
-            name: None if (values := getattr(batch, name)) is None else values[:, steps]
+            name: None if (values := getattr(batch, name)) is None else values[:, context - 1 :]
             for name in ("actions", "rewards", "terminals")
         }
-        mask = None if batch.mask is None else batch.mask[:, steps.start + 1 : steps.stop + 1]
-        return TokenBatch(codes=self.tokenizer.encode(frames), mask=mask, **cut)
+        mask = None if batch.mask is None else batch.mask[:, context:]
+        return TokenBatch(codes=self.tokenizer.encode(batch.frames), mask=mask, **cut)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch of videos and its parts by name; see `token_loss`."""
@@ -136,7 +134,10 @@ class WorldModel(nn.Module):
     def _cross_entropy(self, hidden: Tensor, tokens: TokenBatch) -> Tensor:
         if self.config.vocabulary == "dynamics":
             predicting, targets = self.layout.split_frames(hidden)[:, :, :-1], tokens.codes.dynamics
-            entropy = F.cross_entropy(self.logits(predicting).flatten(0, 2), targets.flatten(), reduction="none")
+            logits, spread = self.logits(predicting).flatten(0, 2), self.config.code_smoothing
+            labels = targets.flatten()
+            aim = soft_targets(self.tokenizer.dynamics_codebook.detach(), spread)[labels] if spread else labels
+            entropy = F.cross_entropy(logits, aim, reduction="none")
             return masked_mean(entropy.view_as(targets), tokens.mask)
         ids = self.layout.pack(tokens.codes)
         predicting, targets = self.layout.predicting(hidden), self.layout.targets(ids)
@@ -254,6 +255,13 @@ def layout_of(config: TokenizerConfig) -> TokenLayout:
         context_codes=config.context_codes,
         dynamics_codes=config.dynamics_codes,
     )
+
+
+def soft_targets(codebook: Float[Tensor, "k v"], temperature: float) -> Float[Tensor, "k k"]:
+    """For every code a distribution over all of them that falls with the squared distance between their vectors."""
+    squared = torch.cdist(codebook.float(), codebook.float()).square()
+    neighbour = squared.clone().fill_diagonal_(torch.inf).amin(dim=1).median()
+    return (-squared / (temperature * neighbour.clamp(min=1e-12))).softmax(dim=1)
 
 
 def _with_vocabulary(config: TransformerConfig, vocab_size: int) -> TransformerConfig:

@@ -1,5 +1,6 @@
 """Frames to codes and back: the conditional compressive video tokenizer."""
 
+from .adversarial import AdversarialConfig
 from .codes import ContextFeatures, FrameCodes, KeysValues
 from .config import TokenizerConfig
 from .losses import TokenizerLoss, TokenizerLossConfig
@@ -9,6 +10,7 @@ from .quantize import EMAVQ, FSQ, GradientVQ, SimVQ
 __all__ = [
     "EMAVQ",
     "FSQ",
+    "AdversarialConfig",
     "ContextFeatures",
     "FrameCodes",
     "GradientVQ",

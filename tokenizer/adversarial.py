@@ -64,4 +64,5 @@ def adaptive_weight(
     """Ratio of the two losses' gradient norms at `last_layer`, without gradient, at most 10,000."""
     (wanted,) = torch.autograd.grad(perceptual, last_layer, retain_graph=True)
     (judged,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
-    return (wanted.norm() / judged.norm().clamp(min=1e-8)).clamp(max=MAX_RATIO).detach()
+    ratio: Tensor = wanted.norm() / judged.norm().clamp(min=1e-8)
+    return ratio.clamp(max=MAX_RATIO).detach()

@@ -3,6 +3,8 @@
 Submodules carry the names of the released checkpoints, so that a checkpoint is a plain state dict of the model.
 """
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -33,10 +35,9 @@ class ResidualBlock(nn.Module):
             self.conv_shortcut = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "b d_in h w"]) -> Float[Tensor, "b d_out h w"]:
-        y = self.conv1(F.silu(self.norm1(x)))
+        y: Tensor = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y)))
-        skip: Tensor = self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x
-        return skip + y
+        return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
 class SelfAttention(nn.Module):
@@ -53,7 +54,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         tokens = rearrange(self.group_norm(x), "b d h w -> b (h w) d")
         mixed = F.scaled_dot_product_attention(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens))
-        return x + rearrange(self.to_out(mixed), "b (h w) d -> b d h w", h=x.shape[-2])
+        out: Tensor = self.to_out(mixed)
+        return x + rearrange(out, "b (h w) d -> b d h w", h=x.shape[-2])
 
 
 class Downsample(nn.Module):
@@ -86,7 +88,7 @@ class DownBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, blocks: int, groups: int, downsample: bool) -> None:
         super().__init__()
         widths = [channels_in] + [channels_out] * blocks
-        self.resnets = nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in zip(widths, widths[1:], strict=False)))
+        self.resnets = nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in pairwise(widths)))
         self.downsamplers = nn.Sequential(*([Downsample(channels_out)] if downsample else []))
 
     def forward(self, x: Float[Tensor, "b d_in h w"]) -> Float[Tensor, "b d_out h2 w2"]:
@@ -100,7 +102,7 @@ class UpBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, blocks: int, groups: int, upsample: bool) -> None:
         super().__init__()
         widths = [channels_in] + [channels_out] * blocks
-        self.resnets = nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in zip(widths, widths[1:], strict=False)))
+        self.resnets = nn.Sequential(*(ResidualBlock(a, b, groups) for a, b in pairwise(widths)))
         self.upsamplers = nn.Sequential(*([Upsample(channels_out)] if upsample else []))
 
     def forward(self, x: Float[Tensor, "b d_in h w"]) -> Float[Tensor, "b d_out h2 w2"]:
@@ -174,7 +176,7 @@ class CrossAttention(nn.Module):
         return KeysValues(keys=self._split(keys), values=self._split(values))
 
     def forward(self, x: Float[Tensor, "bf d h w"], context: KeysValues) -> Float[Tensor, "bf d h w"]:
-        rows, _, height, width = (context.keys.shape[0], *x.shape[1:])
+        rows, (height, width) = context.keys.shape[0], x.shape[-2:]
         tokens = rearrange(self.q_norm(x), "q d h w -> q (h w) d") + self.q_pos_emb
         queries = self._split(rearrange(self.att.query(tokens), "(r q) p d -> r (q p) d", r=rows))
         dropout = self.dropout if self.training else 0.0

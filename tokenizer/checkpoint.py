@@ -7,7 +7,7 @@ Only safetensors are read: a pickle can run code when it is opened.
 """
 
 import json
-from dataclasses import MISSING, asdict, fields, replace
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,12 +45,9 @@ RELEASED_DEFAULTS: dict[str, object] = {
     "patch_size": 4,
     "norm_num_groups": 32,
     "vq_embed_dim": None,
-    "mid_block_add_attention": False,
 }
 # Keys that the released files carry and that say the same of every tokenizer.
 RELEASED_CONSTANTS: dict[str, object] = {
-    "_class_name": "CompressiveVQModel",
-    "_diffusers_version": "0.27.0",
     "act_fn": "silu",
     "force_upcast": True,
     "in_channels": 3,
@@ -60,8 +57,12 @@ RELEASED_CONSTANTS: dict[str, object] = {
     "sample_size": 32,
     "scaling_factor": 0.18215,
 }
-# Constants that change no computation here, whatever they say.
-IGNORED_CONSTANTS = {"_class_name", "_diffusers_version", "force_upcast", "sample_size", "scaling_factor"}
+# Constants that change no computation, whatever they say.
+IGNORED_CONSTANTS = {"force_upcast", "lookup_from_codebook", "sample_size", "scaling_factor"}
+# Written for the readers of diffusers' own format; ignored, like every key that starts with an underscore, when read.
+HEADER = {"_class_name": "CompressiveVQModel", "_diffusers_version": "0.27.0"}
+# Left over from an early design in the published 256 px configuration.
+LEGACY_KEYS = {"dyn_dim", "num_dyn_tokens"}
 BLOCK_TYPES = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
 QUANTIZERS: dict[str, type[GradientVQ] | type[EMAVQ] | type[FSQ] | type[SimVQ]] = {
     kind.__name__: kind for kind in (GradientVQ, EMAVQ, FSQ, SimVQ)
@@ -85,7 +86,9 @@ def save_tokenizer(
         name: (tensor.to(target) if target and name in parameters else tensor).detach().cpu().contiguous()
         for name, tensor in tokenizer.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    part = folder / f"{WEIGHTS_FILE}.part"  # a save that is cut short leaves the earlier weights whole
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(folder / WEIGHTS_FILE)
 
 
 def load_tokenizer(folder: Path | str) -> VideoTokenizer:
@@ -108,7 +111,7 @@ def config_to_json(config: TokenizerConfig) -> dict[str, object]:
     """`config` under the released keys, with further keys only for fields the released models do not have."""
     values = asdict(config)
     quantizer = values.pop("quantizer")
-    document = dict(RELEASED_CONSTANTS)
+    document: dict[str, object] = {**HEADER, **RELEASED_CONSTANTS}
     document |= {kind: [name] * len(config.channels) for kind, name in BLOCK_TYPES.items()}
     document |= {released: values[name] for name, released in RELEASED_NAMES.items()}
     document["block_out_channels"] = list(config.channels)
@@ -119,8 +122,8 @@ def config_to_json(config: TokenizerConfig) -> dict[str, object]:
 
 
 def config_from_json(document: dict[str, Any], *, source: str = CONFIG_FILE) -> TokenizerConfig:
-    """The configuration that `document` holds; raises `ValueError` naming a key that is unknown, missing or unusable."""
-    document = dict(document)
+    """The configuration that `document` holds; raises `ValueError` naming a key that is unknown, missing or unfit."""
+    document = {key: value for key, value in document.items() if not key.startswith("_") and key not in LEGACY_KEYS}
     values: dict[str, Any] = {}
     for name, released in RELEASED_NAMES.items():
         if released not in document and released not in RELEASED_DEFAULTS:
@@ -154,12 +157,13 @@ def _quantizer_from_json(document: dict[str, Any], source: str) -> GradientVQ | 
     options = dict(document)
     kind = QUANTIZERS.get(options.pop("kind", ""))
     if kind is None:
-        raise ValueError(f"{source} asks for quantizer {document.get('kind')!r}; expected one of {', '.join(QUANTIZERS)}")
+        known = ", ".join(QUANTIZERS)
+        raise ValueError(f"{source} asks for quantizer {document.get('kind')!r}; expected one of {known}")
     unknown = options.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"{source} gives {kind.__name__} unknown options: {', '.join(sorted(unknown))}; remove them")
-    lists_as_tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    return replace(kind(), **lists_as_tuples)
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    return kind(**arguments)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ConditionalEncoder(nn.Module):
         """Which of the context encoder's maps are read: the coarsest ones."""
         return slice(len(self.down_blocks) - len(self.cross_att_blocks), None)
 
-    def keys_values(self, maps: Sequence[Float[Tensor, "r c d h w"]]) -> tuple[KeysValues, ...]:
+    def keys_values(self, maps: Sequence[Float[Tensor, "r c _d _h _w"]]) -> tuple[KeysValues, ...]:
         """What all of the context encoder's maps offer to this encoder's attention."""
         return tuple(
             attention.keys_values(context)  # type: ignore[operator]
@@ -84,7 +84,7 @@ class ConditionalDecoder(nn.Module):
         """How many of the context decoder's maps are read: the coarsest ones."""
         return len(self.cross_att_blocks)
 
-    def keys_values(self, maps: Sequence[Float[Tensor, "r c d h w"]]) -> tuple[KeysValues, ...]:
+    def keys_values(self, maps: Sequence[Float[Tensor, "r c _d _h _w"]]) -> tuple[KeysValues, ...]:
         """What the first `depth` of the context decoder's maps offer to this decoder's attention."""
         return tuple(
             attention.keys_values(context)  # type: ignore[operator]
@@ -117,5 +117,5 @@ def _blend(x: Float[Tensor, "bf 4 h w"], background: Float[Tensor, "r 3 h w"]) -
     """Lays new pixels over the background where the mask says so; each background serves several frames."""
     frames = x.unflatten(0, (background.shape[0], -1))
     mask = torch.sigmoid(frames[:, :, 3:])
-    blended = mask * frames[:, :, :3] + (1 - mask) * background[:, None]
+    blended: Tensor = mask * frames[:, :, :3] + (1 - mask) * background[:, None]
     return blended.flatten(0, 1)

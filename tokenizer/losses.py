@@ -87,13 +87,13 @@ class TokenizerLoss(nn.Module):
         step: int | None = None,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss of the tokenizer on its own `output` for `frames`, and its logs."""
-        target = frames.to(output.frames.dtype) / 255
-        terms = self._terms(target, output)
+        pairs = _pairs(frames, output)
+        terms = self._terms(pairs, output)
         if self._judges(step):
             terms["adversarial"] = self._adversarial(tokenizer, output, terms["dynamics/lpips"])
         loss = torch.stack(list(terms.values())).sum()
         logs = {name: term.detach() for name, term in terms.items()}
-        logs |= {"loss": loss.detach(), **_psnr(target, output), **self._codebooks(output.codes, tokenizer.config)}
+        logs |= {"loss": loss.detach(), **_psnr(pairs), **self._codebooks(output.codes, tokenizer.config)}
         return loss, logs
 
     def discriminator_loss(
@@ -122,22 +122,23 @@ class TokenizerLoss(nn.Module):
         assert self.config.adversarial is not None
         made = torch.cat([output.context, output.frames], dim=1)
         loss = generator_loss(self.discriminator(2 * made.flatten(0, 1) - 1))
-        return self.config.adversarial.weight * adaptive_weight(lpips, loss, tokenizer.cond_decoder.conv_out.weight) * loss
+        balance = adaptive_weight(lpips, loss, tokenizer.cond_decoder.conv_out.weight)
+        return self.config.adversarial.weight * balance * loss
 
-    def _terms(self, target: Tensor, output: TokenizerOutput) -> dict[str, Tensor]:
+    def _terms(self, pairs: dict[str, tuple[Tensor, Tensor]], output: TokenizerOutput) -> dict[str, Tensor]:
         config = self.config
-        context, later = target.split([output.context.shape[1], output.frames.shape[1]], dim=1)
         terms: dict[str, Tensor] = {}
-        if config.l1:
-            terms["context/l1"] = config.l1 * F.l1_loss(output.context, context)
-            terms["dynamics/l1"] = config.l1 * F.l1_loss(output.frames, later)
-        if config.mse:
-            terms["context/mse"] = config.mse * F.mse_loss(output.context, context)
-            weight = 1 + config.changed_weight * changed(later, context[:, -1], config.changed_threshold)
-            terms["dynamics/mse"] = config.mse * (weight * (output.frames - later).square()).mean()
-        if self.lpips is not None:
-            terms["context/lpips"] = config.lpips * self.lpips(output.context.flatten(0, 1), context.flatten(0, 1))
-            terms["dynamics/lpips"] = config.lpips * self.lpips(output.frames.flatten(0, 1), later.flatten(0, 1))
+        for half, (made, real) in pairs.items():
+            if config.l1:
+                terms[f"{half}/l1"] = config.l1 * F.l1_loss(made, real)
+            if config.mse:
+                terms[f"{half}/mse"] = config.mse * F.mse_loss(made, real)
+            if self.lpips is not None:
+                terms[f"{half}/lpips"] = config.lpips * self.lpips(made.flatten(0, 1), real.flatten(0, 1))
+        if config.mse and config.changed_weight:
+            made, real = pairs["dynamics"]
+            mask = changed(real, pairs["context"][1][:, -1], config.changed_threshold)
+            terms["dynamics/changed"] = config.mse * config.changed_weight * (mask * (made - real).square()).mean()
         if config.vq:
             terms["context/vq"] = config.vq * output.context_vq_loss
             terms["dynamics/vq"] = config.vq * output.dynamics_vq_loss
@@ -157,13 +158,20 @@ def changed(
     return ((frames - last[:, None]).abs().amax(dim=2, keepdim=True) > threshold).to(frames.dtype)
 
 
-def _psnr(target: Tensor, output: TokenizerOutput) -> dict[str, Tensor]:
+def _pairs(frames: UInt8[Tensor, "b t 3 h w"], output: TokenizerOutput) -> dict[str, tuple[Tensor, Tensor]]:
+    """Made and real frames of each half, in at least fp32: half precision cannot tell 8-bit pixels apart."""
+    made = torch.cat([output.context, output.frames], dim=1)
+    made = made.to(torch.promote_types(made.dtype, torch.float32))
+    real = frames.to(made.dtype) / 255
+    context = output.context.shape[1]
+    return {"context": (made[:, :context], real[:, :context]), "dynamics": (made[:, context:], real[:, context:])}
+
+
+def _psnr(pairs: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """Peak signal-to-noise ratio in dB of the frames as they would be shown, that is clamped to [0, 1]."""
-    context, later = target.split([output.context.shape[1], output.frames.shape[1]], dim=1)
-    pairs = {"context/psnr": (output.context, context), "dynamics/psnr": (output.frames, later)}
     return {
-        name: -10 * torch.log10(F.mse_loss(made.detach().clamp(0, 1), real).clamp(min=1e-10))
-        for name, (made, real) in pairs.items()
+        f"{half}/psnr": -10 * torch.log10(F.mse_loss(made.detach().clamp(0, 1), real).clamp(min=1e-10))
+        for half, (made, real) in pairs.items()
     }
 
 

@@ -70,9 +70,7 @@ class VideoTokenizer(nn.Module):
         """Code vectors of later frames."""
         return self.dynamics_quantize.codebook
 
-    def encode_context(
-        self, frames: UInt8[Tensor, "b c 3 h w"] | Float[Tensor, "b c 3 h w"]
-    ) -> ContextFeatures:
+    def encode_context(self, frames: UInt8[Tensor, "b c 3 h w"] | Float[Tensor, "b c 3 h w"]) -> ContextFeatures:
         """Codes of the context frames, and all that later frames are encoded and decoded with."""
         frames = self._pixels(frames, context=True)
         maps, quantized = self._encode_context(frames)
@@ -86,6 +84,7 @@ class VideoTokenizer(nn.Module):
         read = list(islice(maps, self.cond_decoder.depth))
         background = None
         if self.config.mask_blend:
+            # Maps lie clip by clip, frame by frame: only the last frame of every clip goes on to pixels.
             frames = codes.shape[1]
             last = read[-1][frames - 1 :: frames]
             background = self.decoder.pixels(self.decoder.climb(last, self.cond_decoder.depth))
@@ -192,7 +191,8 @@ class VideoTokenizer(nn.Module):
         latents = self.cond_encoder(frames.flatten(0, 1), context.encoder)
         p = self.config.patch_size
         patches = rearrange(latents, "r d (h p) (w q) -> r (h w) (p q d)", p=p, q=p)
-        return self.dynamics_quantize(self.quant_linear(patches))
+        quantized: Quantized = self.dynamics_quantize(self.quant_linear(patches))
+        return quantized
 
     def _decode_frames(self, vectors: Tensor, context: ContextFeatures) -> Tensor:
         patches = self.post_quant_linear(vectors.flatten(0, 1))
@@ -202,6 +202,7 @@ class VideoTokenizer(nn.Module):
         return _by_clip(frames, vectors.shape[0])
 
     def _split(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        self._check_frames(frames)
         if frames.shape[1] < self.config.context_frames:
             raise ValueError(
                 f"a clip of {frames.shape[1]} frames is too short; expected the {self.config.context_frames} context "
@@ -210,11 +211,8 @@ class VideoTokenizer(nn.Module):
         return frames[:, : self.config.context_frames], frames[:, self.config.context_frames :]
 
     def _pixels(self, frames: Tensor, *, context: bool) -> Tensor:
-        side = self.config.resolution
-        if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
-            raise ValueError(
-                f"frames have shape {tuple(frames.shape)}; expected [batch, time, 3, {side}, {side}] (RGB): resize them"
-            )
+        """Checked frames as floats in [0, 1], in the precision of the weights."""
+        self._check_frames(frames)
         if context and frames.shape[1] != self.config.context_frames:
             raise ValueError(
                 f"{frames.shape[1]} context frames given; expected {self.config.context_frames} "
@@ -222,6 +220,13 @@ class VideoTokenizer(nn.Module):
             )
         dtype = self.quant_linear.weight.dtype
         return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
+
+    def _check_frames(self, frames: Tensor) -> None:
+        side = self.config.resolution
+        if frames.ndim != 5 or tuple(frames.shape[2:]) != (3, side, side):
+            raise ValueError(
+                f"frames have shape {tuple(frames.shape)}; expected [batch, time, 3, {side}, {side}] (RGB): resize them"
+            )
 
     def _check_codes(self, codes: Tensor, size: int, shape: tuple[int, int]) -> None:
         if tuple(codes.shape[1:]) != shape:
@@ -236,12 +241,12 @@ class VideoTokenizer(nn.Module):
     def _check_rows(self, rows: Tensor, context: ContextFeatures) -> None:
         if rows.shape[0] != context.batch:
             raise ValueError(
-                f"a batch of {rows.shape[0]} does not match a context of {context.batch} rows; fork or select the context"
+                f"a batch of {rows.shape[0]} does not match a context of {context.batch} rows; fork or select it"
             )
 
 
 def _by_clip(maps: Tensor, clips: int) -> Tensor:
-    return maps.unflatten(0, (clips, -1))
+    return rearrange(maps, "(b t) ... -> b t ...", b=clips)
 
 
 def _channels_first(vectors: Tensor) -> Tensor:

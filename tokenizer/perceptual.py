@@ -62,7 +62,7 @@ class LPIPS(nn.Module):
     def _features(self, images: Tensor) -> list[Tensor]:
         """The map at the end of every stage."""
         x = (2 * images - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
-        maps = []
+        maps: list[Tensor] = []
         for stage in STAGES:
             x = F.max_pool2d(x, 2) if maps else x
             for layer in stage:

@@ -1,6 +1,7 @@
 """From latents to codebook indices and back: one small interface, four ways to learn a codebook.
 
-`GradientVQ` is the released semantics. The other three wrap vector-quantize-pytorch.
+`GradientVQ` is the released semantics. The other three wrap vector-quantize-pytorch, which is imported where it is
+used: it takes seconds to import, and the released models do not need it.
 """
 
 from dataclasses import dataclass
@@ -8,7 +9,6 @@ from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-import vector_quantize_pytorch as library
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -127,7 +127,7 @@ class GradientQuantizer(nn.Module):
 
     def forward(self, latents: Float[Tensor, "... v"]) -> Quantized:
         indices = nearest(latents, self.codebook)
-        vectors = self.embedding(indices)
+        vectors = self.embedding(indices).to(latents.dtype)
         loss = F.mse_loss(vectors, latents.detach()) + self.beta * F.mse_loss(vectors.detach(), latents)
         return Quantized(vectors=straight_through(latents, vectors), indices=indices, loss=loss)
 
@@ -142,6 +142,8 @@ class EMAQuantizer(nn.Module):
     calls: Tensor
 
     def __init__(self, config: EMAVQ, *, codes: int, width: int) -> None:
+        import vector_quantize_pytorch as library
+
         super().__init__()
         self.config = config
         self.vq = library.VectorQuantize(
@@ -191,6 +193,8 @@ class FiniteScalarQuantizer(nn.Module):
     """Rounds a low-dimensional projection of the latents to a fixed grid."""
 
     def __init__(self, levels: tuple[int, ...], *, width: int) -> None:
+        import vector_quantize_pytorch as library
+
         super().__init__()
         self.fsq = library.FSQ(list(levels), dim=width)
 
@@ -213,6 +217,8 @@ class SimQuantizer(nn.Module):
     """Nearest vector of a frozen random codebook seen through a learned linear map."""
 
     def __init__(self, config: SimVQ, *, codes: int, width: int) -> None:
+        import vector_quantize_pytorch as library
+
         super().__init__()
         self.vq = library.SimVQ(
             width,

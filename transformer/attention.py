@@ -37,7 +37,6 @@ class Attention(nn.Module):
         value = qkv[2]
         if cache is not None:
             key, value = cache.write(layer, key, value)
-            query = query.to(key.dtype)  # a cache keeps the precision it was made in
         dropout = self.dropout if self.training and cache is None else 0.0
         read = self.attend(query, key, value, dropout)
         out: Tensor = self.out(rearrange(read, "b h s e -> b s (h e)"))

@@ -9,7 +9,6 @@ planner does, is right as well.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from einops import rearrange
@@ -52,11 +51,11 @@ class KVCache:
         capacity: int = 0,
         device: torch.device | None = None,
         dtype: torch.dtype | None = None,
-    ) -> Self:
+    ) -> "KVCache":
         """A cache of no positions; `capacity` positions are allocated at once, more as they are needed."""
         shape = (layers, batch, heads, min(capacity, max_positions), head_dim)
         keys, values = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
-        return cls(storage=_Storage(keys, values, 0), length=0, max_positions=max_positions)
+        return KVCache(storage=_Storage(keys, values, 0), length=0, max_positions=max_positions)
 
     @property
     def keys(self) -> Float[Tensor, "layers b heads s e"]:
@@ -78,7 +77,9 @@ class KVCache:
         """Positions that the buffer behind this value has room for."""
         return self.storage.keys.shape[-2]
 
-    def append(self, keys: Float[Tensor, "layers b heads s e"], values: Float[Tensor, "layers b heads s e"]) -> Self:
+    def append(
+        self, keys: Float[Tensor, "layers b heads s e"], values: Float[Tensor, "layers b heads s e"]
+    ) -> "KVCache":
         """This cache continued by `s` positions; copies nothing where this is the newest value on its buffer.
 
         ValueError where that is more than `max_positions`.
@@ -88,7 +89,7 @@ class KVCache:
             longer.write(layer, layer_keys, layer_values)
         return longer
 
-    def fork(self, count: int, *, capacity: int | None = None) -> Self:
+    def fork(self, count: int, *, capacity: int | None = None) -> "KVCache":
         """Every row `count` times: row i becomes rows `i * count` to `i * count + count - 1`."""
         if count < 1:
             raise ValueError(f"cannot fork a cache into {count}; the count must be at least 1")
@@ -97,12 +98,13 @@ class KVCache:
             rearrange(new, "l (b n) h s e -> l b n h s e", n=count).copy_(old.unsqueeze(2))
         return copy
 
-    def select(self, rows: Int[Tensor, "n"], *, capacity: int | None = None) -> Self:
+    def select(self, rows: Int[Tensor, "n"], *, capacity: int | None = None) -> "KVCache":
         """The given rows in the given order; a row may be left out or repeated."""
-        if len(rows) == 0 or int(rows.min()) < 0 or int(rows.max()) >= self.batch:
-            raise ValueError(
-                f"rows {rows.tolist()} cannot be selected from {self.batch}; give rows of 0..{self.batch - 1}"
-            )
+        if len(rows) == 0:
+            raise ValueError("cannot select no rows at all from a cache; give at least one")
+        if (low := int(rows.min())) < 0 or (high := int(rows.max())) >= self.batch:
+            bad = low if low < 0 else high
+            raise ValueError(f"cannot select row {bad} from a cache of {self.batch}; give rows of 0..{self.batch - 1}")
         rows = rows.to(self.storage.keys.device)
         copy = self._allocate(len(rows), capacity)
         for new, old in ((copy.keys, self.keys), (copy.values, self.values)):
@@ -110,13 +112,13 @@ class KVCache:
                 new[layer].copy_(old[layer][rows])
         return copy
 
-    def trim(self, length: int) -> Self:
+    def trim(self, length: int) -> "KVCache":
         """Only the first `length` positions; shares this value's buffer."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot trim a cache of {self.length} positions to {length}; give 0 to {self.length}")
-        return type(self)(storage=self.storage, length=length, max_positions=self.max_positions)
+        return KVCache(storage=self.storage, length=length, max_positions=self.max_positions)
 
-    def reserve(self, count: int) -> Self:
+    def reserve(self, count: int) -> "KVCache":
         """This cache with `count` positions more, which the caller still has to `write` in every layer."""
         length = self.length + count
         if length > self.max_positions:
@@ -130,22 +132,22 @@ class KVCache:
             room = self.capacity if length <= self.capacity else min(max(length, 2 * self.capacity), self.max_positions)
             longer = self.fork(1, capacity=room)
         longer.storage.used = length
-        return type(self)(storage=longer.storage, length=length, max_positions=self.max_positions)
+        return KVCache(storage=longer.storage, length=length, max_positions=self.max_positions)
 
     def write(
         self, layer: int, keys: Float[Tensor, "b heads s e"], values: Float[Tensor, "b heads s e"]
     ) -> tuple[Float[Tensor, "b heads t e"], Float[Tensor, "b heads t e"]]:
         """Fills one layer's reserved positions, the last `s`; gives all keys and values of that layer."""
-        all_keys, all_values = self.keys[layer], self.values[layer]
-        all_keys[..., -keys.shape[-2] :, :] = keys
-        all_values[..., -values.shape[-2] :, :] = values
+        all_keys, all_values, start = self.keys[layer], self.values[layer], self.length - keys.shape[-2]
+        all_keys[..., start:, :] = keys
+        all_values[..., start:, :] = values
         return all_keys, all_values
 
-    def _allocate(self, batch: int, capacity: int | None) -> Self:
+    def _allocate(self, batch: int, capacity: int | None) -> "KVCache":
         """A value of the same length with `batch` rows still to be filled."""
         layers, _, heads, room, head_dim = self.storage.keys.shape
         room = min(max(self.length, room if capacity is None else capacity), self.max_positions)
         keys, values = (self.storage.keys.new_empty(layers, batch, heads, room, head_dim) for _ in range(2))
-        return type(self)(
+        return KVCache(
             storage=_Storage(keys, values, self.length), length=self.length, max_positions=self.max_positions
         )

@@ -132,7 +132,10 @@ def write_tensors(tensors: Mapping[str, Tensor], folder: str | Path, *, dtype: t
     stored = {name: _cast(name, tensor, dtype).cpu().contiguous() for name, tensor in tensors.items()}
     partial = folder / f".{WEIGHTS_FILE}.partial"
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(stored, partial, metadata={"format": "pt"})
+        partial.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
         partial.replace(folder / WEIGHTS_FILE)
     finally:
         partial.unlink(missing_ok=True)

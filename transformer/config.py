@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 _LLAMA_NAMES = {
     "vocab_size": "vocab_size",
@@ -67,12 +67,12 @@ class TransformerConfig:
         return self.width // self.heads
 
     @classmethod
-    def small(cls, **changes: Any) -> Self:
+    def small(cls, **changes: Any) -> "TransformerConfig":
         """The 138,434,304-parameter model of the iVideoGPT paper (arXiv 2405.15223); keywords replace fields."""
         return cls(**changes)
 
     @classmethod
-    def medium(cls, **changes: Any) -> Self:
+    def medium(cls, **changes: Any) -> "TransformerConfig":
         """The 436,261,888-parameter model of the iVideoGPT paper (arXiv 2405.15223); keywords replace fields."""
         return cls(**{"width": 1024, "layers": 24, "heads": 16, "ffn_width": 4096} | changes)
 
@@ -94,7 +94,7 @@ class TransformerConfig:
         }
 
     @classmethod
-    def from_llama(cls, llama: Mapping[str, Any], **changes: Any) -> Self:
+    def from_llama(cls, llama: Mapping[str, Any], **changes: Any) -> "TransformerConfig":
         """The config that a Hugging Face `LlamaConfig` describes; keywords replace fields.
 
         Old files (`rope_theta`) and new ones (`rope_parameters`) are read. ValueError for a missing size and for
@@ -105,8 +105,8 @@ class TransformerConfig:
         if missing:
             raise ValueError(f"the Llama config lacks {', '.join(missing)}; is it the config.json of a transformer?")
         fields = {ours: llama[theirs] for ours, theirs in _LLAMA_NAMES.items() if llama.get(theirs) is not None}
-        rope = llama.get("rope_parameters") or llama.get("rope_scaling") or {}
-        theta = rope.get("rope_theta") or llama.get("rope_theta")
+        ropes = [llama.get(key) or {} for key in ("rope_parameters", "rope_scaling")]
+        theta = ropes[0].get("rope_theta") or llama.get("rope_theta")
         config = cls(**fields | ({} if theta is None else {"rope_theta": float(theta)}) | changes)
         supported = {
             "model_type": "llama",
@@ -117,9 +117,9 @@ class TransformerConfig:
             "num_key_value_heads": config.heads,
             "head_dim": config.head_dim,
         }
-        rope_type = rope.get("rope_type", rope.get("type", "default"))
-        given = [(key, llama[key], value) for key, value in supported.items() if llama.get(key) is not None]
-        for key, value, expected in [*given, ("rope_type", rope_type, "default")]:
+        checks = [(key, llama[key], value) for key, value in supported.items() if llama.get(key) is not None]
+        checks += [("rope_type", rope.get("rope_type", rope.get("type", "default")), "default") for rope in ropes]
+        for key, value, expected in checks:
             if value != expected:
                 raise ValueError(
                     f"the Llama config has {key}={value!r}; only {key}={expected!r} is supported here, "

@@ -1,7 +1,6 @@
 """The parts of a LLaMA block that are not attention: RMSNorm, rotary positions, SwiGLU."""
 
 from collections.abc import Callable
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +55,7 @@ class RotaryTable(nn.Module):
         angles = torch.outer(torch.arange(self.positions, dtype=torch.float32, device=device), frequencies)
         return torch.stack([angles.cos(), angles.sin()])
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "RotaryTable":
         # A model cast to bfloat16 would blur its positions, so the table follows the device and never the dtype.
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.table = self._compute(self.table.device)

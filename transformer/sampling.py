@@ -75,7 +75,8 @@ def choose(
     cumulative = weights.cumsum(dim=-1)
     total = cumulative[:, -1:]
     below = total.nextafter(torch.zeros_like(total))  # rounding must not carry a quantile past the last token
-    index = torch.searchsorted(cumulative, torch.minimum(uniform[:, None] * total, below), right=True)
+    quantile = torch.minimum(uniform[:, None].to(total.dtype) * total, below)
+    index = torch.searchsorted(cumulative, quantile, right=True)
     return (index if ids is None else ids.gather(-1, index)).squeeze(-1) + first
 
 

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-from ivideo.data.recording import record
 from ivideo.data.sources.discovery import find
 from ivideo.data.sources.source import Options
 from ivideo.data.store import EpisodeStore
@@ -46,12 +45,12 @@ def open_episodes(
         limit: how many episodes to open, at most; of the pushing table, how many to record (100 by default).
         min_frames: refuse shorter episodes.
         crop: cut frames that are not square to their centre square; False squeezes them instead.
-        seed: of the first recorded episode; the next ones count up.
+        seed: of the pushing table's episodes; different seeds have no episode in common.
 
     Raises:
         FileNotFoundError: when there is no such file or folder; it names the nearest ones.
-        ValueError: naming the file, what is wrong in it, what was expected and what to do.
-        MemoryError: before the episodes would take more memory than the machine has free.
+        ValueError: naming the file, what is wrong in it, what was expected and what to do; also before the episodes
+            would take more memory than the machine has free.
     """
     if limit is not None and limit < 1:
         raise ValueError(f"limit is {limit}; expected at least 1 episode, or None for all")
@@ -71,7 +70,7 @@ def open_episodes(
         episode = item.read(options)
         taken += episode.frames.nbytes
         if taken > budget:
-            raise MemoryError(
+            raise ValueError(
                 f"{path}: {len(episodes) + 1} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
                 "open fewer with limit=, or smaller ones with size="
             )
@@ -81,10 +80,10 @@ def open_episodes(
 
 def pushing_table(episodes: int, seed: int = 0, size: int | None = 64) -> list[Episode]:
     """Return recorded episodes of the embedded pushing table under its mixture of scripted policies."""
+    from ivideo.simulate.demonstrations import demonstrate
     from ivideo.simulate.policies import Mixed
-    from ivideo.simulate.pushing_table import PushingTable
 
-    return record(PushingTable(size=size or 64), Mixed(), episodes, seed)
+    return [played.episode for played in demonstrate(Mixed(), episodes, seed, size=size or 64)]
 
 
 def _free_memory() -> float:

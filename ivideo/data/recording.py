@@ -1,7 +1,7 @@
 """Episodes recorded from a Gymnasium environment."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
@@ -12,6 +12,7 @@ from ivideo.episode import Episode
 from ivideo.video import resize
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Anything that answers an observation with an action; `rng` is its only source of randomness."""
 
@@ -30,6 +31,9 @@ def record(
 ) -> list[Episode]:
     """Return what happened in `episodes` episodes: equal seeds, environments and policies give equal episodes.
 
+    Episode i depends on `seed` and i alone: a longer recording begins with a shorter one, and recordings with different
+    seeds have nothing in common.
+
     Frames are the environment's observations where those are images (`[h w 3]` or `[3 h w]` uint8, or such an image
     under "image" or "pixels" in a dictionary), else what `render()` returns. An episode that terminates is marked
     terminal; one that is truncated, or cut after `max_steps`, is not. A discrete action becomes a one-hot vector.
@@ -38,19 +42,21 @@ def record(
         env: an environment, or a Gymnasium id to make one with `render_mode="rgb_array"`.
         policy: what acts; None draws actions at random.
         episodes: how many to record.
-        seed: episode i is reset with `seed + i`, which also seeds the generator the policy gets in that episode.
+        seed: decides the environment's seeds and the policy's generators.
         size: side to which frames are resized; None keeps them.
         max_steps: longest episode, in steps; needed for environments that never end by themselves.
         progress: called with the number of episodes recorded so far.
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; expected at least 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; expected 0 or more")
     made = isinstance(env, str)
-    environment = gymnasium.make(env, render_mode="rgb_array") if isinstance(env, str) else env
+    environment = _make(env) if isinstance(env, str) else env
     try:
         recorded = []
         for number in range(episodes):
-            recorded.append(_episode(environment, policy, seed + number, size, max_steps))
+            recorded.append(_episode(environment, policy, (seed, number), size, max_steps))
             if progress is not None:
                 progress(number + 1)
         return recorded
@@ -60,12 +66,18 @@ def record(
 
 
 def _episode(
-    env: gymnasium.Env[Any, Any], policy: Policy | None, seed: int, size: int | None, max_steps: int | None
+    env: gymnasium.Env[Any, Any],
+    policy: Policy | None,
+    seed: tuple[int, int],
+    size: int | None,
+    max_steps: int | None,
 ) -> Episode:
-    rng = np.random.default_rng(seed)
-    observation, info = env.reset(seed=seed)
+    # Two children, so that what the policy draws does not repeat what the environment drew.
+    world, hand = np.random.SeedSequence(seed).spawn(2)
+    rng = np.random.default_rng(hand)
+    observation, info = env.reset(seed=int(world.generate_state(1)[0]))
     if policy is None:
-        env.action_space.seed(seed)
+        env.action_space.seed(int(hand.generate_state(1)[0]))
     frames = [_frame(env, observation)]
     actions: list[Float32[np.ndarray, " a"]] = []
     rewards: list[float] = []
@@ -81,9 +93,18 @@ def _episode(
         frames=video if size is None else resize(video, size),
         actions=torch.from_numpy(np.stack(actions)),
         rewards=torch.tensor(rewards),
-        terminal=bool(terminated),
-        name=f"{_name(env)}/{seed:06d}",
+        terminal=terminated,
+        name=f"{_name(env)}/{seed[0]}-{seed[1]:05d}",
     )
+
+
+def _make(name: str) -> gymnasium.Env[Any, Any]:
+    import ivideo.simulate  # noqa: F401  (registers the pushing table)
+
+    try:
+        return gymnasium.make(name, render_mode="rgb_array")
+    except gymnasium.error.Error as error:
+        raise ValueError(f"no environment {name!r} ({error}); expected the id of an installed one") from error
 
 
 def _frame(env: gymnasium.Env[Any, Any], observation: Any) -> UInt8[np.ndarray, "h w 3"]:
@@ -92,7 +113,7 @@ def _frame(env: gymnasium.Env[Any, Any], observation: Any) -> UInt8[np.ndarray, 
             if image.shape[2] == 3:
                 return image.copy()  # some environments draw the next frame into the same array
             if image.shape[0] == 3:
-                return np.ascontiguousarray(image.transpose(1, 2, 0))
+                return image.transpose(1, 2, 0).copy()
     rendered = env.render()
     if isinstance(rendered, np.ndarray) and rendered.ndim == 3 and rendered.shape[2] == 3:
         return rendered.astype(np.uint8)

@@ -1,14 +1,14 @@
-"""Held-out clips of the pushing table in which objects are pushed, and the same clips with others' actions."""
+"""Clips of the pushing table in which objects are pushed: the ones that are hard to imagine."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ivideo.simulate.demonstrations import Demonstration, pushed
-from ivideo.simulate.pushing_table import TableState
+from ivideo.simulate.motion import TableState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,8 @@ def pushed_clips(
     ][:limit]
     if not places:
         raise ValueError(
-            f"in none of the {len(demonstrations)} episodes is an object pushed within a window of {length} frames; give "
-            "more or longer episodes, or another policy"
+            f"none of the {len(demonstrations)} episodes has a window of {length} frames in which an object is pushed; "
+            "give more or longer episodes, or another policy"
         )
     cuts = [(d.episode, slice(start, start + length), slice(start, start + length - 1)) for d, start in places]
     return Clips(
@@ -53,16 +53,3 @@ def pushed_clips(
         rewards=torch.stack([episode.rewards[between] for episode, _, between in cuts if episode.rewards is not None]),
         states=tuple(tuple(d.states[start : start + length]) for d, start in places),
     )
-
-
-def shuffle_actions(clips: Clips, seed: int = 0) -> Clips:
-    """Return the clips with the actions that lead to imagined frames taken from another clip.
-
-    No clip keeps its own actions. A model that ignores actions is as good on these as on the true ones.
-    """
-    if len(clips) < 2:
-        raise ValueError(f"there is {len(clips)} clip; actions can be exchanged between two or more: give more clips")
-    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(seed))
-    actions = clips.actions.clone()
-    actions[order, clips.context - 1 :] = clips.actions[order.roll(1), clips.context - 1 :]
-    return replace(clips, actions=actions)

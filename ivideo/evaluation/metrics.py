@@ -37,7 +37,7 @@ def changed_psnr(
     Args:
         truth: true frames.
         predicted: imagined frames of the same shape.
-        last_context: the last frame that the model was shown, for every frame (or a shape that broadcasts).
+        last_context: the last frame that the model was shown, repeated for every frame.
         threshold: a pixel has changed when its true value differs by more than this in some channel, on the scale
             from 0 to 1. The default, 25 of 255 levels, is above the noise of compressed video.
     """
@@ -50,22 +50,8 @@ def changed_psnr(
 def changed_pixels(truth: Frames, last_context: Frames, *, threshold: float = 0.1) -> Bool[Tensor, "*batch h w"]:
     """Say which pixels differ from the last context frame by more than `threshold` (of 1) in some channel."""
     if not 0.0 <= threshold < 1.0:
-        raise ValueError(
-            f"threshold is {threshold}; pixels are compared on the scale from 0 to 1: choose one in [0, 1)"
-        )
+        raise ValueError(f"threshold is {threshold}; expected one in [0, 1), the scale on which pixels are compared")
     return ((_unit(truth) - _unit(last_context)).abs() > threshold).any(dim=-3)
-
-
-def r2(truth: Float[Tensor, "*n"], predicted: Float[Tensor, "*n"]) -> float:
-    """Return the coefficient of determination over all entries: 1 is perfect, 0 is no better than the true mean.
-
-    NaN when the truth does not vary.
-    """
-    if truth.shape != predicted.shape:
-        raise ValueError(f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected equal shapes")
-    truth, predicted = truth.double(), predicted.double()
-    spread = (truth - truth.mean()).square().sum()
-    return float(1.0 - (truth - predicted).square().sum() / spread) if spread > 0 else float("nan")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +62,15 @@ class Interval:
     low: float
     high: float
 
-    def format(self, digits: int = 2) -> str:
+    def __str__(self) -> str:
         """Return for example `18.06 [17.81, 18.30]`, or a dash when there is no estimate."""
+        return "-" if np.isnan(self.value) else f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    def short(self) -> str:
+        """Return for example `18.06 ±0.25`, the further end deciding, or a dash when there is no estimate."""
         if np.isnan(self.value):
             return "-"
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return f"{self.value:.2f} ±{max(self.high - self.value, self.value - self.low):.2f}"
 
 
 def mean(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
@@ -88,7 +78,8 @@ def mean(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
     present = ~np.isnan(samples)
     count = present.sum(axis=(1, 2))
     total = np.where(present, samples, 0.0).sum(axis=(1, 2))
-    return np.divide(total, count, out=np.full(len(samples), np.nan), where=count > 0)
+    means: NDArray[np.float64] = np.divide(total, count, out=np.full(len(samples), np.nan), where=count > 0)
+    return means
 
 
 def median(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
@@ -96,7 +87,38 @@ def median(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
     flat = np.sort(rearrange(samples, "r n k -> r (n k)"), axis=1)  # NaN comes last
     count = (~np.isnan(flat)).sum(axis=1)
     rows = np.arange(len(flat))
-    return 0.5 * (flat[rows, np.maximum(count - 1, 0) // 2] + flat[rows, count // 2])  # both NaN when count is 0
+    low, high = flat[rows, np.maximum(count - 1, 0) // 2], flat[rows, count // 2]  # both NaN when nothing is there
+    medians: NDArray[np.float64] = 0.5 * (low + high)
+    return medians
+
+
+def determination(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
+    """Return the R2 of every sample, whose last axis holds first the true and then as many predicted values."""
+    truth, predicted = np.split(samples, 2, axis=2)
+    spread = np.square(truth - truth.mean(axis=(1, 2), keepdims=True)).sum(axis=(1, 2))
+    missed = np.square(truth - predicted).sum(axis=(1, 2))
+    explained: NDArray[np.float64] = 1.0 - np.divide(
+        missed, spread, out=np.full(len(samples), np.nan), where=spread > 0
+    )
+    return explained
+
+
+def ratio(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
+    """Return the mean of the first half of the last axis over the mean of the second half, ignoring NaN."""
+    above, below = (mean(half) for half in np.split(samples, 2, axis=2))
+    quotient: NDArray[np.float64] = np.divide(above, below, out=np.full(len(samples), np.nan), where=below > 0)
+    return quotient
+
+
+def r2(truth: Float[Tensor, "*n"], predicted: Float[Tensor, "*n"]) -> float:
+    """Return the coefficient of determination over all entries: 1 is perfect, 0 is no better than the true mean.
+
+    NaN when the truth does not vary.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected equal shapes")
+    pairs = torch.stack([truth.flatten(), predicted.flatten()], dim=-1).double().cpu().numpy()
+    return float(determination(pairs[None])[0])
 
 
 def bootstrap(
@@ -111,7 +133,8 @@ def bootstrap(
 
     Args:
         values: one row per clip; further axes belong to the clip and are drawn with it. NaN marks a missing value.
-        statistic: `mean` or `median`, or another function of samples `[r n k]` that returns `[r]`.
+        statistic: `mean`, `median`, `ratio` or `determination`, or another function of samples `[r n k]`, k being what
+            belongs to a clip, that returns `[r]`.
         resamples: how many times the clips are drawn, with replacement.
         level: confidence.
         seed: the same values and seed give the same interval.
@@ -125,7 +148,7 @@ def bootstrap(
     if len(drawn) == 0:
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(drawn, [tail, 1.0 - tail])
+    low, high = np.quantile(drawn, [tail, 1.0 - tail], method="inverted_cdf")  # no averaging: errors may be infinite
     return Interval(value=float(statistic(array[None])[0]), low=float(low), high=float(high))
 
 
@@ -136,7 +159,7 @@ def _draws(clips: int, resamples: int, seed: int) -> Int[np.ndarray, "r n"]:
 def _squared_error(truth: Tensor, predicted: Tensor) -> Tensor:
     if truth.shape != predicted.shape:
         raise ValueError(
-            f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected the same frames of equal size"
+            f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected frames of equal shape"
         )
     return (_unit(truth) - _unit(predicted)).square()
 

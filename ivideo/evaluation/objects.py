@@ -12,24 +12,13 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from einops import rearrange, reduce
+from einops import rearrange
 from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from ivideo.simulate.pushing_table import (
-    DISC_COLOUR,
-    DISC_RADIUS,
-    PUSHER_COLOUR,
-    PUSHER_RADIUS,
-    SQUARE_COLOUR,
-    SQUARE_HALF,
-    TABLE,
-    WALL,
-    Point,
-    TableState,
-    background,
-)
+from ivideo.simulate.drawing import DISC_COLOUR, PUSHER_COLOUR, SQUARE_COLOUR, background
+from ivideo.simulate.motion import DISC_RADIUS, PUSHER_RADIUS, SQUARE_HALF, TABLE, WALL, Point, TableState
 
 SHAPES = ("pusher", "disc", "square")
 
@@ -77,9 +66,11 @@ def _shares(pixels: Float32[Tensor, "n 3 h w"], goal: Point) -> Float32[Tensor, 
     size = pixels.shape[-1]
     base = _base(size, goal).to(pixels.device)
     way = rearrange(_COLOURS.to(pixels.device), "k c -> k c 1 1") - base  # from the background to each shape's colour
-    offset = rearrange(pixels - base, "n c h w -> n 1 c h w")
-    cover = (reduce(offset * way, "n k c h w -> n k h w", "sum") / way.square().sum(dim=1)).clamp(0.0, 1.0)
-    distance = reduce((offset - cover.unsqueeze(2) * way).square(), "n k c h w -> n k h w", "sum")
+    length = way.square().sum(dim=1)
+    offset = pixels - base
+    along = torch.einsum("nchw,kchw->nkhw", offset, way)
+    cover = (along / length).clamp(0.0, 1.0)
+    distance = offset.square().sum(dim=1, keepdim=True) - 2.0 * cover * along + cover.square() * length  # squared
     match = torch.softmax(-distance / (2.0 * _SOFTNESS**2), dim=1) * (distance < _TOLERANCE**2)
     cover = ((cover - _NOISE) / (1.0 - 2.0 * _NOISE)).clamp(0.0, 1.0)
     return cover * match * _inside(size).to(pixels.device)
@@ -91,23 +82,25 @@ def _gather(share: Float32[Tensor, "n h w"], reach: float) -> tuple[Float32[Tens
     Far away specks of the same colour neither move the centre nor add to the area.
     """
     size = share.shape[-1]
-    width = 2 * round(reach) + 1
-    heap = functional.avg_pool2d(share.unsqueeze(1), width, stride=1, padding=width // 2).flatten(1).argmax(dim=1)
+    half = round(reach)
+    heaps = functional.avg_pool2d(share.unsqueeze(1), (2 * half + 1, 1), stride=1, padding=(half, 0))
+    heaps = functional.avg_pool2d(heaps, (1, 2 * half + 1), stride=1, padding=(0, half))
+    heap = heaps.flatten(1).argmax(dim=1)
     axis = torch.arange(size, dtype=share.dtype, device=share.device) + 0.5
-    centre = torch.stack([heap % size, heap // size], dim=1).to(share.dtype) + 0.5
+    centre = torch.stack([heap % size, heap // size], dim=1) + 0.5
     for _ in range(2):  # the second look is centred better than a pixel
-        x = (axis - centre[:, :1]).abs() <= reach + 2.0
-        y = (axis - centre[:, 1:]).abs() <= reach + 2.0
-        near = share * rearrange(x, "n w -> n 1 w") * rearrange(y, "n h -> n h 1")
-        area = near.sum(dim=(1, 2))
-        centre = torch.stack([(near.sum(dim=1) * axis).sum(dim=1), (near.sum(dim=2) * axis).sum(dim=1)], dim=1)
-        centre = centre / area.unsqueeze(1)  # NaN where there is nothing
+        x = ((axis - centre[:, :1]).abs() <= reach + 2.0).to(share.dtype)
+        y = ((axis - centre[:, 1:]).abs() <= reach + 2.0).to(share.dtype)
+        columns = torch.einsum("nhw,nh->nw", share, y) * x
+        rows = torch.einsum("nhw,nw->nh", share, x) * y
+        area = columns.sum(dim=1)
+        centre = torch.stack([columns @ axis, rows @ axis], dim=1) / area.unsqueeze(1)  # NaN where there is nothing
     return centre, area
 
 
 @lru_cache(maxsize=8)
 def _base(size: int, goal: Point) -> Float32[Tensor, "3 h w"]:
-    return rearrange(torch.from_numpy(background(size, goal)).float() / 255.0, "h w c -> c h w")
+    return rearrange(torch.tensor(background(size, goal)).float() / 255.0, "h w c -> c h w")
 
 
 @lru_cache(maxsize=8)
@@ -157,12 +150,16 @@ def tracking(
     """
     if len(states) != len(predicted) or any(len(clip) != predicted.shape[1] + 1 for clip in states):
         raise ValueError(
-            f"{len(states)} clips of {sorted({len(clip) for clip in states})} states for frames {list(predicted.shape)}; "
-            "expected per clip the last context frame's state and one for each frame"
+            f"{len(states)} clips of {sorted({len(clip) for clip in states})} states beside frames "
+            f"{list(predicted.shape)}; expected per clip the last context frame's state and one for each frame"
         )
     true = torch.stack([true_positions(clip) for clip in states])
-    found = [detect(frames, clip[0].goal) for frames, clip in zip(predicted.cpu(), states, strict=True)]
-    positions, areas = torch.stack([f.positions for f in found]), torch.stack([f.areas for f in found])
+    positions, areas = true[:, 1:].clone(), torch.empty_like(true[:, 1:, :, 0])
+    goals = [clip[0].goal for clip in states]
+    for goal in set(goals):
+        clips = torch.tensor([goal == other for other in goals])
+        found = detect(predicted[clips.to(predicted.device)], goal)
+        positions[clips], areas[clips] = found.positions.cpu(), found.areas.cpu()
     lost = (areas < lost_below) | positions.isnan().any(dim=-1)
     copy_errors = (true[:, 1:] - true[:, :1]).norm(dim=-1)
     return Tracking(

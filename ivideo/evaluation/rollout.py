@@ -6,27 +6,40 @@ bootstrap interval over clips. Differences between two ways to predict are taken
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from rich.table import Table
 from torch import Tensor
 
-from ivideo.evaluation.metrics import Frames, Interval, Statistic, bootstrap, changed_psnr, mean, median, psnr, r2
-from ivideo.evaluation.objects import Tracking, tracking
-from ivideo.simulate.pushing_table import TableState
+from ivideo.evaluation.metrics import (
+    Interval,
+    Statistic,
+    bootstrap,
+    changed_psnr,
+    determination,
+    mean,
+    median,
+    psnr,
+    ratio,
+)
+from ivideo.evaluation.objects import tracking
+from ivideo.simulate.motion import TableState
 
-Name = Literal["prediction", "copy-last-frame", "shuffled actions"]
+PREDICTION = "prediction"
+COPY = "copy-last-frame"
+SHUFFLED = "shuffled actions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One row of the table: an interval for each of the table's horizons."""
 
-    name: str
-    unit: str
+    quantity: str
+    """What is measured, with its unit: "PSNR, dB"."""
+    source: str
+    """Whose it is: "prediction", "copy-last-frame" or "shuffled actions", or a comparison of two."""
     values: tuple[Interval, ...]
 
 
@@ -39,30 +52,31 @@ class RolloutTable:
     """Which imagined frames the values belong to, counted from 1."""
     figures: tuple[Figure, ...]
 
-    def __getitem__(self, name: str) -> Figure:
+    def at(self, quantity: str, source: str, horizon: int) -> Interval:
+        """Return one figure at one imagined frame; the quantity may be given without its unit."""
         for figure in self.figures:
-            if figure.name == name:
-                return figure
-        raise KeyError(f"no figure {name!r}; there are {', '.join(figure.name for figure in self.figures)}")
-
-    def at(self, name: str, horizon: int) -> Interval:
-        """Return one figure at one imagined frame."""
-        return self[name].values[self.horizons.index(horizon)]
+            if quantity in (figure.quantity, figure.quantity.rpartition(", ")[0]) and figure.source == source:
+                return figure.values[self.horizons.index(horizon)]
+        known = "; ".join(f"{figure.quantity}: {figure.source}" for figure in self.figures)
+        raise KeyError(f"no figure {quantity!r} of {source!r}; there are {known}")
 
     def markdown(self) -> str:
         """Return the table as Markdown, ending in a newline."""
-        head = ["", *(f"frame {horizon}" for horizon in self.horizons)]
-        rows = [head, ["---"] * len(head), *([_label(f), *(v.format() for v in f.values)] for f in self.figures)]
-        return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+        head = ["", "", *(f"frame {horizon}" for horizon in self.horizons)]
+        rows = [[figure.quantity, figure.source, *map(str, figure.values)] for figure in self.figures]
+        return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
     def rich(self, title: str | None = None) -> Table:
-        """Return the table for a terminal."""
-        table = Table(title=title, caption=f"{self.clips} clips, 95% intervals")
+        """Return the table for a terminal of 80 columns, with symmetric intervals for want of room."""
+        table = Table(title=title, caption=f"{self.clips} clips; 95% intervals")
         table.add_column("")
         for horizon in self.horizons:
-            table.add_column(f"frame {horizon}", justify="right")
-        for figure in self.figures:
-            table.add_row(_label(figure), *(value.format() for value in figure.values))
+            table.add_column(f"frame {horizon}", justify="right", no_wrap=True)
+        for quantity, figures in groupby(self.figures, key=lambda figure: figure.quantity):
+            table.add_section()
+            table.add_row(f"[bold]{quantity}")
+            for figure in figures:
+                table.add_row(f"  {figure.source}", *(value.short() for value in figure.values))
         return table
 
 
@@ -77,7 +91,7 @@ def evaluate_rollouts(
     predicted_rewards: Float[Tensor, "n t-1"] | None = None,
     horizons: tuple[int, ...] = (1, 5, 10),
     threshold: float = 0.1,
-    resamples: int = 2000,
+    resamples: int = 1000,
     seed: int = 0,
 ) -> RolloutTable:
     """Return how good imagined clips are.
@@ -96,96 +110,70 @@ def evaluate_rollouts(
         seed: of the bootstrap.
     """
     _check(truth, predicted, shuffled, context, horizons)
-    draw = _Draw(torch.tensor(horizons) - 1, resamples, seed)
-    last, future = truth[:, context - 1 : context], truth[:, context:]
-    videos: dict[Name, Frames] = {"prediction": predicted[:, context:], "copy-last-frame": last.expand_as(future)}
+    shown = [context - 1 + horizon for horizon in horizons]  # places of the reported frames in a clip
+    future, last = truth[:, shown], truth[:, context - 1 : context].expand(-1, len(shown), -1, -1, -1)
+    videos = {PREDICTION: predicted[:, shown], COPY: last}
     if shuffled is not None:
-        videos["shuffled actions"] = shuffled[:, context:]
+        videos[SHUFFLED] = shuffled[:, shown]
+    draw = _Draw(resamples, seed)
     figures = _pixels(future, last, videos, threshold, draw)
     if states is not None:
-        clips = [clip[context - 1 :] for clip in states]
-        figures += _objects({name: tracking(clips, video) for name, video in videos.items() if name != _COPY}, draw)
+        seen = [[clip[context - 1], *(clip[place] for place in shown)] for clip in states]
+        figures += _objects(seen, {name: video for name, video in videos.items() if name != COPY}, draw)
     if rewards is not None and predicted_rewards is not None:
-        figures.append(_rewards(rewards[:, context - 1 :], predicted_rewards[:, context - 1 :], draw))
+        arrived = [place - 1 for place in shown]
+        pairs = torch.stack([rewards[:, arrived], predicted_rewards[:, arrived].to(rewards)], dim=-1)
+        figures.append(draw("Reward, R2", PREDICTION, pairs, determination))
     return RolloutTable(clips=len(truth), horizons=horizons, figures=tuple(figures))
-
-
-_COPY: Name = "copy-last-frame"
 
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """Turns figures of every clip and frame into intervals for the frames asked for."""
+    """Turns values per clip and reported frame into intervals."""
 
-    frames: Tensor
     resamples: int
     seed: int
 
-    def __call__(self, name: str, unit: str, values: Tensor, statistic: Statistic = mean) -> Figure:
+    def __call__(self, quantity: str, source: str, values: Tensor, statistic: Statistic = mean) -> Figure:
         intervals = tuple(
-            bootstrap(values[:, frame], statistic, resamples=self.resamples, seed=self.seed) for frame in self.frames
+            bootstrap(column, statistic, resamples=self.resamples, seed=self.seed)
+            for column in values.cpu().unbind(dim=1)
         )
-        return Figure(name=name, unit=unit, values=intervals)
+        return Figure(quantity=quantity, source=source, values=intervals)
 
 
-def _pixels(future: Tensor, last: Tensor, videos: dict[Name, Frames], threshold: float, draw: _Draw) -> list[Figure]:
-    clear = {name: psnr(future, video) for name, video in videos.items()}
-    figures = [draw(f"PSNR, {name}", "dB", values) for name, values in clear.items()]
-    figures += [
-        draw(f"PSNR, prediction above {name}", "dB", clear["prediction"] - values)
-        for name, values in clear.items()
-        if name != "prediction"
-    ]
-    return figures + [
-        draw(f"PSNR on changed pixels, {name}", "dB", changed_psnr(future, video, last, threshold=threshold))
-        for name, video in videos.items()
-    ]
-
-
-def _objects(tracks: dict[Name, Tracking], draw: _Draw) -> list[Figure]:
-    figures = []
-    for name, track in tracks.items():
-        pusher, objects = track.errors[..., 0], track.errors[..., 1:]
-        figures += [
-            draw(f"pusher error, median, {name}", "px", pusher, median),
-            draw(f"object error, median, {name}", "px", objects, median),
-            draw(f"objects lost, {name}", "%", 100.0 * track.lost[..., 1:].double()),
-        ]
-    track = tracks["prediction"]
-    still = ~track.moved[..., 1:]
-    believed = track.believed_errors()[..., 1:].masked_fill(still, torch.nan)
-    copied = track.copy_errors[..., 1:].masked_fill(still, torch.nan)
+def _pixels(future: Tensor, last: Tensor, videos: dict[str, Tensor], threshold: float, draw: _Draw) -> list[Figure]:
+    quality = {name: psnr(future, video) for name, video in videos.items()}
+    gains = {name: quality[PREDICTION] - values for name, values in quality.items() if name != PREDICTION}
+    changed = {name: changed_psnr(future, video, last, threshold=threshold) for name, video in videos.items()}
     return [
-        *figures,
-        draw(
-            "moved object error, median, prediction", "px", track.errors[..., 1:].masked_fill(still, torch.nan), median
-        ),
-        draw("moved object error, mean, prediction", "px", believed),
-        draw(f"moved object error, mean, {_COPY}", "px", copied),
-        draw("moved object error, prediction to copy", "ratio", torch.cat([believed, copied], dim=-1), _ratio),
-        draw(
-            "moved objects lost, prediction", "%", (100.0 * track.lost[..., 1:].double()).masked_fill(still, torch.nan)
-        ),
+        *(draw("PSNR, dB", name, values) for name, values in quality.items()),
+        *(draw("Gain in PSNR, dB", f"over {name}", values) for name, values in gains.items()),
+        *(draw("PSNR on changed pixels, dB", name, values) for name, values in changed.items()),
     ]
 
 
-def _rewards(rewards: Tensor, predicted: Tensor, draw: _Draw) -> Figure:
-    def statistic(samples: Float[np.ndarray, "r n 2"]) -> Float[np.ndarray, "r"]:
-        values = torch.from_numpy(samples)
-        return np.array([r2(sample[:, 0], sample[:, 1]) for sample in values])
-
-    return draw("reward R2", "", torch.stack([rewards, predicted], dim=-1), statistic)
-
-
-def _ratio(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
-    """Return the mean of the first half of the last axis over that of the second half."""
-    first, second = np.split(samples, 2, axis=2)
-    below = mean(second)
-    return np.divide(mean(first), below, out=np.full(len(samples), np.nan), where=below > 0)
-
-
-def _label(figure: Figure) -> str:
-    return f"{figure.name} ({figure.unit})" if figure.unit else figure.name
+def _objects(states: Sequence[Sequence[TableState]], videos: dict[str, Tensor], draw: _Draw) -> list[Figure]:
+    tracks = {name: tracking(states, video) for name, video in videos.items()}
+    track = tracks[PREDICTION]
+    errors = {name: other.errors for name, other in tracks.items()} | {COPY: track.copy_errors}
+    still = ~track.moved[..., 1:]
+    found, believed, copied = (
+        values[..., 1:].masked_fill(still, torch.nan)
+        for values in (track.errors, track.believed_errors(), track.copy_errors)
+    )
+    lost = {name: 100.0 * other.lost[..., 1:].float() for name, other in tracks.items()}
+    return [
+        *(draw("Pusher error, median px", name, values[..., 0], median) for name, values in errors.items()),
+        *(draw("Object error, median px", name, values[..., 1:], median) for name, values in errors.items()),
+        *(draw("Objects lost, %", name, values) for name, values in lost.items()),
+        draw("Lost of objects that moved, %", PREDICTION, lost[PREDICTION].masked_fill(still, torch.nan)),
+        draw("Error of objects that moved, median px", PREDICTION, found, median),
+        draw("Error of objects that moved, median px", COPY, copied, median),
+        draw("Error of objects that moved, mean px", PREDICTION, believed),
+        draw("Error of objects that moved, mean px", COPY, copied),
+        draw("Error of objects that moved, mean px", "prediction / copy", torch.cat([believed, copied], dim=-1), ratio),
+    ]
 
 
 def _check(truth: Tensor, predicted: Tensor, shuffled: Tensor | None, context: int, horizons: tuple[int, ...]) -> None:

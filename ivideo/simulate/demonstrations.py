@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 
 from ivideo.episode import Episode
+from ivideo.simulate.motion import DEFAULT_GOAL, Point, TableState
 from ivideo.simulate.policies import Policy
-from ivideo.simulate.pushing_table import DEFAULT_GOAL, Point, PushingTable, TableState
+from ivideo.simulate.pushing_table import PushingTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +82,6 @@ def pushed(states: Sequence[TableState], start: int, frames: int, *, threshold: 
         )
     first = states[start]
     return any(displacement(first, state) > threshold for state in states[start + 1 : start + frames + 1])
-
-
-def moving_share(states: Sequence[TableState]) -> float:
-    """Return the share of an episode's steps in which an object moves by more than 0.05 units."""
-    moves = [displacement(before, after) > 0.05 for before, after in pairwise(states)]
-    return sum(moves) / len(moves)
 
 
 def displacement(before: TableState, after: TableState) -> float:

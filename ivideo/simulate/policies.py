@@ -6,12 +6,12 @@ policy and one seed give one behaviour. Actions are float32 `[2]` in [-1, 1].
 """
 
 import math
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from ivideo.simulate.pushing_table import (
+from ivideo.simulate.motion import (
     DISC_RADIUS,
     MAX_STEP,
     PUSHER_RADIUS,
@@ -26,6 +26,7 @@ _ROUND_DISC = DISC_RADIUS + PUSHER_RADIUS
 _ROUND_SQUARE = 1.25 * SQUARE_HALF + PUSHER_RADIUS  # between the reach at a side and at a corner
 
 
+@runtime_checkable
 class Policy(Protocol):
     """Anything that answers a frame with an action."""
 
@@ -204,6 +205,10 @@ def _largest(way: Point) -> Point:
 def _unit(start: Point, end: Point) -> Point:
     distance = math.dist(start, end)
     return ((end[0] - start[0]) / distance, (end[1] - start[1]) / distance) if distance > 1e-6 else (1.0, 0.0)
+
+
+def _along(start: Point, way: Point, distance: float) -> Point:
+    return start[0] + way[0] * distance, start[1] + way[1] * distance
 
 
 def _unsteady(action: Point, noise: float, rng: np.random.Generator) -> Float32[np.ndarray, "2"]:

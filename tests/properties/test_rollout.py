@@ -6,8 +6,9 @@ from itertools import product
 import pytest
 import torch
 
+from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
-from ivideo.episode import Batch
+from ivideo.episode import Batch, Episode
 from ivideo.heads import HeadsConfig
 from ivideo.rollout import RolloutState
 from ivideo.world_model import WorldModel, WorldModelConfig
@@ -194,16 +195,18 @@ def test_padding_frames_carry_no_loss(full: bool) -> None:
     torch.testing.assert_close(model.loss(padded)[0], model.loss(short)[0])
 
 
-def test_goal_comes_first_and_actions_keep_to_their_frames() -> None:
+def test_a_goal_takes_the_place_of_the_first_context_frame() -> None:
     model = build(OPTIONS[1], goal=True)
-    batch = Batch(frames=clip(5), actions=actions_for(model, 4))
+    episode = Episode(frames=clip(5)[0], actions=actions_for(model, 4)[0])
+    batch = SegmentSampler([episode], frames=5, order="goal_first").batch(0, 1)
     tokens = model.tokenize(batch)
-    ordered = torch.cat([batch.frames[:, 4:], batch.frames[:, :4]], dim=1)
-    assert torch.equal(tokens.codes.dynamics, model.tokenizer.encode(ordered).dynamics)
-    assert torch.equal(tokens.actions, batch.actions[:, :3])
-    futures = model.predict(batch.frames[0, :1], batch.actions[0, :3], goal=batch.frames[0, 4], samples=2)
+    assert torch.equal(batch.frames[0, 0], episode.frames[4])
+    assert torch.equal(tokens.actions[0], episode.actions[:3])
+    state = model.start(episode.frames[:1], goal=episode.frames[4])
+    assert torch.equal(state.context.codes, tokens.codes.context)
+    futures = model.predict(episode.frames[:1], episode.actions[:3], goal=episode.frames[4], samples=2)
     assert futures.shape == (2, 4, 3, 32, 32)
-    assert torch.equal(futures[0, 0], batch.frames[0, 0])
+    assert torch.equal(futures[0, 0], episode.frames[0])
 
 
 def test_a_new_model_ignores_actions() -> None:

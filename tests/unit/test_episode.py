@@ -23,5 +23,6 @@ def test_values_must_be_finite() -> None:
 def test_batches_move_whole() -> None:
     batch = Batch(frames=FRAMES[None], actions=torch.zeros(1, 3, 2)).to("meta")
     assert batch.frames.is_meta
-    assert batch.actions is not None and batch.actions.is_meta
+    assert batch.actions is not None
+    assert batch.actions.is_meta
     assert batch.rewards is None

@@ -3,10 +3,9 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -28,7 +27,7 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class Arrays(Mapping[str, Array]):
+class Arrays:
     """The arrays of an `.npz` file by name; each is read when asked for.
 
     Raises ValueError for a file that is empty, truncated, no archive, or larger than `MAX_ARRAY_BYTES` once unpacked,
@@ -47,7 +46,7 @@ class Arrays(Mapping[str, Array]):
                     if info.filename.endswith(".npy")
                 }
                 self.headers = {key: self._header(archive, member) for key, member in self._members.items()}
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise ValueError(
                 f"{path}: no readable .npz archive ({error}); expected one as numpy.savez writes it: "
                 "the file is truncated or damaged, fetch or record it again"
@@ -70,31 +69,35 @@ class Arrays(Mapping[str, Array]):
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self._members[key]) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
             raise ValueError(
                 f"{self.path}: {key!r} cannot be read ({error}); expected an array of shape {list(header.shape)}: "
                 "the file is truncated or damaged, fetch or record it again"
             ) from error
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
+    def __contains__(self, key: str) -> bool:
+        return key in self._members
 
-    def __len__(self) -> int:
-        return len(self._members)
+    def __iter__(self) -> Iterator[str]:
+        """The names of the arrays, in the order in which they were saved."""
+        return iter(self._members)
 
     def _header(self, archive: zipfile.ZipFile, member: str) -> Header:
         with archive.open(member) as stream:
             try:
-                shape, dtype = _read_header(stream)
+                version = np.lib.format.read_magic(stream)
+                old = version == (1, 0)
+                read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(stream)
             except ValueError as error:
                 raise ValueError(
                     f"{self.path}: {member!r} is no array ({error}); expected .npy members: save it with numpy.savez"
                 ) from error
-        return Header(shape=shape, dtype=dtype)
-
-
-def _read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    return shape, dtype
+            header, start = Header(shape=shape, dtype=dtype), stream.tell()
+        held = archive.getinfo(member).file_size - start
+        if held != header.bytes and not dtype.hasobject:
+            raise ValueError(
+                f"{self.path}: {member!r} holds {held} bytes but claims the shape {list(shape)}, {header.bytes} bytes; "
+                "the file is truncated or damaged, fetch or record it again"
+            )
+        return header

@@ -140,6 +140,11 @@ def merge(base: Tree, new: Tree) -> None:
             base[key] = value
 
 
+def as_tree(node: Any) -> Tree:
+    """A node where a dataclass is expected: a word alone is the name of its kind."""
+    return {KIND: node} if isinstance(node, Given) else node or {}
+
+
 def _kind(tree: Tree) -> Any:
     node = tree.get(KIND)
     return node.value if isinstance(node, Given) else node

@@ -1,0 +1,84 @@
+"""`ivideo data record ENV OUT`: episodes of a Gymnasium environment as files, and writing episodes as files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ivideo.config import parse
+from ivideo.data.recording import Policy, record
+from ivideo.data.show import describe
+from ivideo.data.store import EpisodeStore
+from ivideo.episode import Episode
+from ivideo.files import staged_folder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What to record."""
+
+    env: str
+    """A Gymnasium id, such as ivideo/PushingTable-v0."""
+    out: str
+    """Folder for the episodes, one .npz each."""
+    episodes: int = 100
+    """How many to record."""
+    policy: Literal["random", "scripted"] = "random"
+    """random draws actions from the action space; scripted is the pushing table's mixture of policies."""
+    seed: int = 0
+    """Recordings with different seeds have no episode in common."""
+    size: int | None = None
+    """Side to which frames are resized; the environment's own without."""
+    max_steps: int | None = None
+    """Cut episodes after so many steps."""
+    overwrite: bool = False
+    """Replace a folder of that name."""
+
+
+def main(argv: list[str]) -> int:
+    """`ivideo data record ENV OUT [...]`."""
+    wanted = parse(
+        Record,
+        argv,
+        prog="ivideo data record",
+        description="Record episodes of a Gymnasium environment.",
+        positional=("env", "out"),
+    )
+    folder = Path(wanted.out)
+    with staged_folder(folder, overwrite=wanted.overwrite) as stage:
+        episodes = record(
+            wanted.env,
+            _policy(wanted.policy),
+            wanted.episodes,
+            wanted.seed,
+            size=wanted.size,
+            max_steps=wanted.max_steps,
+        )
+        save_episodes(stage, episodes)
+    print("\n".join(describe(EpisodeStore(episodes, source=str(folder)))))
+    return 0
+
+
+def save_episodes(folder: Path, episodes: Sequence[Episode]) -> list[Path]:
+    """Write each episode as `.npz`, under its number, such that `open_episodes(folder, size=None)` gives them back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, episode in enumerate(episodes):
+        arrays = {"frames": episode.frames.permute(0, 2, 3, 1).cpu().numpy(), "terminal": np.array(episode.terminal)}
+        if episode.actions is not None:
+            arrays["actions"] = episode.actions.cpu().numpy()
+        if episode.rewards is not None:
+            arrays["rewards"] = episode.rewards.cpu().numpy()
+        paths.append(folder / f"{number:06d}.npz")
+        np.savez_compressed(paths[-1], **arrays)  # type: ignore[arg-type]  # arrays only, no flags
+    return paths
+
+
+def _policy(name: Literal["random", "scripted"]) -> Policy | None:
+    if name == "random":
+        return None
+    from ivideo.simulate.policies import Mixed
+
+    return Mixed()

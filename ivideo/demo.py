@@ -1,0 +1,146 @@
+"""`ivideo demo`: futures of the pushing table under a person's actions, imagined beside the true table.
+
+Offline and small: it loads the packaged model, lets model and table carry out the same actions from the same frame,
+prints how well that goes on held-out clips, and writes what it saw. `--train` makes the model from nothing first.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from rich.console import Console
+from torch import Tensor
+
+from ivideo.config import parse
+from ivideo.evaluation.evaluate import evaluate_cases, table_case
+from ivideo.evaluation.imagine import GREEDY
+from ivideo.evaluation.rollout import RolloutTable
+from ivideo.simulate.pushing_table import PushingTable, TableState
+from ivideo.video import grid, write_video
+from ivideo.world_model import WorldModel
+
+PACKAGED = "pushing_table"
+SHOWN = (
+    "PSNR, prediction",
+    "PSNR, copy-last-frame",
+    "PSNR, shuffled actions",
+    "pusher error, median, prediction",
+    "object error, median, prediction",
+    "objects lost, prediction",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """What to show."""
+
+    out: str = "demo"
+    """Folder for futures.mp4, futures.gif, futures.png and, with --train, the trained model."""
+    frames: int = 15
+    """Frames to imagine in the videos."""
+    clips: int = 48
+    """Held-out clips behind the printed table."""
+    seed: int = 0
+    """Of the scene shown, the held-out clips and, with --train, the training."""
+    train: bool = False
+    """Train a model from nothing first, in about eight minutes on two cores, and show that one."""
+    model: str = PACKAGED
+    """Show another model of the pushing table: a folder or a Hub id."""
+    overwrite: bool = False
+    """Replace the files of an earlier demo."""
+
+
+def main(argv: list[str]) -> int:
+    """`ivideo demo [--train]`."""
+    wanted = parse(Demo, argv, prog="ivideo demo", description="Imagine the pushing table beside the true one.")
+    out = Path(wanted.out)
+    files = [out / f"futures.{kind}" for kind in ("mp4", "gif", "png")]
+    taken = [path for path in files if path.exists()]
+    if taken and not wanted.overwrite:
+        raise FileExistsError(f"{taken[0]} exists already; choose another --out, or pass --overwrite")
+    began = time.perf_counter()
+    source = wanted.model
+    if wanted.train:
+        from ivideo.training.demo import train
+
+        source = str(train(out, seed=wanted.seed, overwrite=wanted.overwrite))
+    model = WorldModel.from_pretrained(source)
+    rate = show(model, files, frames=wanted.frames, seed=wanted.seed)
+    table = measure(model, clips=wanted.clips, seed=wanted.seed)
+    Console(width=100).print(table.rich(f"{source}: imagined from {model.context_frames} frame under true actions"))
+    print(f"Imagined {rate:.0f} frames a second, one at a time. Done in {time.perf_counter() - began:.0f} s.")
+    print(f"\nWritten: {', '.join(map(str, files))}")
+    print("  (a column for each way to move the pusher: the true table above, the imagined one below)")
+    print("\nNext:")
+    print(f"  ivideo evaluate {source}                    the whole table, on three seeds")
+    print(f"  ivideo predict {source} pushing_table --out futures.mp4")
+    print("  ivideo demo --train --out my-demo           the same from nothing, in about eight minutes")
+    print("  ivideo --help                               everything else")
+    return 0
+
+
+def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
+    """The short table: pixels and objects on held-out clips in which an object is pushed."""
+    case = table_case(seed, context=model.context_frames, frames=10, clips=clips)
+    whole = evaluate_cases(model, [case], (seed,), GREEDY)
+    figures = tuple(figure for figure in whole.figures if figure.name in SHOWN)
+    return RolloutTable(clips=whole.clips, horizons=whole.horizons, figures=figures)
+
+
+def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> float:
+    """Write the table and its imagined twin under four ways to move the pusher; frames a second at batch 1."""
+    start = _scene(seed)
+    ways = _ways(start, frames)
+    true = torch.stack([_play(start, way, model.context_frames) for way in ways])
+    began = time.perf_counter()
+    imagined = torch.cat([_imagine(model, clip, way) for clip, way in zip(true, ways, strict=True)])
+    rate = frames * len(ways) / (time.perf_counter() - began)
+    both = grid(torch.cat([true, imagined]), columns=len(ways))
+    rows = torch.stack([true, imagined], dim=1).flatten(0, 1)  # in the strip, truth and twin one under the other
+    for path in files:
+        if path.suffix == ".png":
+            write_video(path, grid(rows, columns=1))
+        else:
+            write_video(path, both, fps=6, zoom=2)
+    return rate
+
+
+def _scene(seed: int) -> TableState:
+    """The pusher beside the disc with room to push, the square a little further on."""
+    rng = np.random.default_rng([seed, 15])
+    shift = float(rng.uniform(-2, 2))
+    return TableState(pusher=(17.0, 34.0 + shift), disc=(29.0, 35.0 + shift), square=(36.0, 51.0 + shift / 2))
+
+
+def _ways(start: TableState, frames: int) -> Float[Tensor, "4 f 2"]:
+    """Push the disc to the right; go below it and lift it; push the square aside; retreat and return."""
+    del start
+    phase = torch.linspace(0, 1, frames)
+    right = torch.stack([torch.full_like(phase, 0.8), torch.zeros_like(phase)], dim=1)
+    below = torch.stack([torch.where(phase < 0.5, 0.8, 0.0), torch.where(phase < 0.4, 0.8, -0.8)], dim=1)
+    aside = torch.stack([torch.where(phase < 0.35, 0.2, 0.9), torch.where(phase < 0.35, 1.0, 0.05)], dim=1)
+    back = torch.stack([torch.where(phase < 0.3, -0.6, 0.9), torch.where(phase < 0.3, -0.7, 0.5)], dim=1)
+    return torch.stack([right, below, aside, back])
+
+
+def _play(start: TableState, actions: Float[Tensor, "f 2"], context: int) -> UInt8[Tensor, "t 3 h w"]:
+    """What the table looks like under the actions, after standing still through the context."""
+    table = PushingTable(horizon=10_000)
+    frame, _ = table.reset(seed=0, options={"state": start})
+    frames = [frame] * context
+    for action in actions:
+        frame, *_ = table.step(action.numpy())
+        frames.append(frame)
+    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+
+
+def _imagine(model: WorldModel, clip: Tensor, actions: Tensor) -> UInt8[Tensor, "1 t 3 h w"]:
+    state, seen = model.start(clip[: model.context_frames]), []
+    for action in actions:
+        state, prediction = model.step(state, action, sampling=GREEDY)
+        assert prediction.frame is not None
+        seen.append(prediction.frame)
+    return torch.cat([clip[None, : model.context_frames], torch.stack(seen, dim=1)], dim=1)

@@ -1,0 +1,48 @@
+"""Lightning Fabric, set up for a run: devices, precision, processes and loggers."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+from ivideo.training.loop_config import LoopConfig
+from ivideo.training.run import RunFolder
+
+
+def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | None) -> Fabric:
+    """Return Fabric on its devices; with several of them, the other processes have been started."""
+    with _quiet():
+        fabric = Fabric(
+            accelerator=loop.accelerator,
+            devices=loop.devices,
+            precision=loop.precision,
+            loggers=cast(Any, _loggers(run, resumed_step)),
+        )
+        if loop.devices > 1:
+            fabric.launch()
+    return fabric
+
+
+def _loggers(run: RunFolder | None, resumed_step: int | None) -> list[TensorBoardLogger]:
+    if run is None or not run.config.tensorboard:
+        return []
+    # Events that lie after the checkpoint are measured again.
+    options: dict[str, Any] = {} if resumed_step is None else {"purge_step": resumed_step + 1}
+    return [TensorBoardLogger(run.path, name="", version="tensorboard", **options)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning from announcing the precision and the device; its warnings still come."""
+    loggers = [logging.getLogger(name) for name in ("lightning.fabric", "lightning.pytorch")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,238 @@
+"""The folder of a run: what it was asked, what it measured, what it drew, and where it can go on from."""
+
+import json
+import math
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+import yaml
+from jaxtyping import UInt8
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from ivideo.config import save_config
+from ivideo.training import checkpoints
+from ivideo.training.checkpoints import Checkpoint
+from ivideo.video import grid, strip, write_video
+
+_OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "checkpoints", "model", "lock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """Where a run lives on disk and how much of it is kept."""
+
+    folder: Path = Path("runs/unnamed")
+    """Folder of the run; made when it is not there."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay."""
+    tensorboard: bool = True
+    """Write TensorBoard events beside the JSONL."""
+
+    def __post_init__(self) -> None:
+        if self.keep_checkpoints < 1:
+            raise ValueError(f"keep_checkpoints is {self.keep_checkpoints}; expected at least 1")
+
+
+class RunFolder:
+    """One run on disk, held by one process.
+
+    ::
+
+        config.yaml     metrics.jsonl     tensorboard/     media/     checkpoints/     model/
+
+    `model/` is the latest weights as people load them; `checkpoints/` is what a run resumes from. Use it in a `with`
+    statement: only one process at a time has it, and a process that dies lets go of it.
+    """
+
+    def __init__(
+        self, config: RunConfig, settings: object | None = None, *, resume: bool = False, overwrite: bool = False
+    ) -> None:
+        """Open or make the folder.
+
+        Args:
+            config: where, and how much is kept.
+            settings: what the run was asked, a dataclass; written to config.yaml.
+            resume: go on from the newest whole checkpoint; from nothing when there is none.
+            overwrite: delete what an earlier run left in the folder.
+
+        Raises:
+            FileExistsError: the folder holds something, and neither `resume` nor `overwrite` is set or it is no run.
+            BlockingIOError: another process has it.
+            PermissionError, NotADirectoryError: it cannot be written.
+        """
+        if resume and overwrite:
+            raise ValueError("resume and overwrite are both set; one goes on with a run, the other deletes it")
+        self.path = config.folder
+        self.config = config
+        self.resuming = resume
+        self.notes: list[str] = []
+        """What a person should know about how the folder was found."""
+        self._metrics: IO[str] | None = None
+        self._lock: IO[str] | None = None
+        if rank_zero_only.rank:  # type: ignore[attr-defined]
+            return  # one of several processes; the first one has the folder
+        if self.path.is_dir():
+            left = sorted(entry.name for entry in self.path.iterdir() if entry.name != "lock")
+            if left and not (resume or overwrite):
+                raise FileExistsError(
+                    f"{self.path} holds {left[0]}{' and more' if left[1:] else ''}; add --resume to go on with that "
+                    "run, --overwrite to delete it, or choose another --run.folder"
+                )
+            if left and not self._is_run(left):
+                raise FileExistsError(
+                    f"{self.path} holds {left[0]} but no run of ours; choose another --run.folder, or empty it yourself"
+                )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.path / "lock")
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            reason = error.strerror or str(error)
+            raise type(error)(f"cannot write {self.path}: {reason}; choose another --run.folder") from error
+        if overwrite:
+            self._clear()
+        checkpoints.sweep(self.checkpoints)
+        if settings is not None:
+            self._write_settings(settings)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """Where the latest weights are exported to, as people load them."""
+        return self.path / "model"
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._metrics is not None:
+            self._metrics.close()
+            self._metrics = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def latest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest whole checkpoint when resuming, with a warning for every damaged one that is newer."""
+        if not self.resuming:
+            return None, []
+        found, damaged = checkpoints.newest(self.checkpoints)
+        if found is None and damaged:
+            raise ValueError(
+                f"every checkpoint in {self.checkpoints} is damaged; {damaged[0]}: remove them, or start another run"
+            )
+        return found, [*self.notes, *damaged]
+
+    def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
+        """Publish a checkpoint; see `checkpoints.publish`."""
+        return checkpoints.publish(self.checkpoints, step, tensors, state, keep=self.config.keep_checkpoints)
+
+    def record(self, step: int, figures: Mapping[str, float]) -> None:
+        """Append a line to metrics.jsonl; figures that are not finite become null."""
+        if self._metrics is None:
+            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        line = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        self._metrics.write(json.dumps({"step": step, **line}) + "\n")
+        self._metrics.flush()
+
+    def forget_after(self, step: int) -> None:
+        """Drop the lines of metrics.jsonl that lie after a step, which a resumed run measures again."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return
+        kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        fresh = path.with_name(".metrics.jsonl")
+        fresh.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        fresh.replace(path)
+
+    def draw(self, step: int, name: str, videos: UInt8[Tensor, "n k t 3 h w"], *, fps: float = 5) -> None:
+        """Write n clips of a step to media/, the k videos of each beside each other.
+
+        The mp4 has a line per clip; the png has a line per video, with time to the right.
+        """
+        clips = videos.cpu()
+        zoom = max(1, 128 // clips.shape[-1])
+        path = self.path / "media" / f"{step:08d}-{name}.mp4"
+        write_video(path, grid(clips.flatten(0, 1), columns=clips.shape[1]), fps, zoom=zoom)
+        lines = torch.stack([strip(video) for video in clips.flatten(0, 1)])
+        write_video(path.with_suffix(".png"), grid(lines[:, None], columns=1))
+
+    def _write_settings(self, settings: object) -> None:
+        fresh = self.path / ".config.yaml"
+        save_config(settings, fresh)
+        kept = self.path / "config.yaml"
+        if self.resuming and kept.is_file():
+            before, now = _leaves(kept), _leaves(fresh)
+            changed = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if before.get(key) != now.get(key)]
+            if changed:
+                self.notes.append(f"settings differ from those the run was started with: {', '.join(changed)}")
+        fresh.replace(kept)
+
+    def _is_run(self, names: list[str]) -> bool:
+        return "config.yaml" in names or "checkpoints" in names
+
+    def _clear(self) -> None:
+        """Delete what a run makes, and nothing else that may lie in the folder."""
+        for name in _OURS[:-1]:
+            path = self.path / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _leaves(path: Path) -> dict[str, Any]:
+    """The values of a YAML file by dotted key."""
+
+    def walk(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+        if isinstance(tree, dict):
+            for name, inner in tree.items():
+                yield from walk(inner, f"{prefix}.{name}".lstrip("."))
+        else:
+            yield prefix, tree
+
+    return dict(walk(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinity for a line that a crash cut short."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
+def _lock(path: Path) -> IO[str]:
+    """Return the open lock file; the system lets go of it when the process ends, however it ends."""
+    stream = path.open("a+", encoding="utf-8")
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return stream
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.seek(0)
+        holder = stream.read().strip() or "another process"
+        stream.close()
+        raise BlockingIOError(
+            f"{path.parent} is in use by {holder}; wait for it, stop it, or choose another --run.folder"
+        ) from None
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    stream.flush()
+    return stream

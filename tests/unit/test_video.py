@@ -1,0 +1,211 @@
+"""Videos survive being written and read; what is no whole video is refused with one line; nothing old is lost."""
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ivideo.video import grid, read_video, resize, strip, write_video
+
+ORANGE, BLUE, SAND = (213, 94, 0), (0, 114, 178), (230, 228, 218)
+
+
+def moving_square(frames: int = 12, height: int = 48, width: int = 64) -> Tensor:
+    """An orange square that moves right over sand; blue below it, at rest."""
+    video = torch.tensor(SAND, dtype=torch.uint8)[None, :, None, None].repeat(frames, 1, height, width)
+    for t in range(frames):
+        video[t, :, 4:20, 3 * t : 3 * t + 16] = torch.tensor(ORANGE, dtype=torch.uint8)[:, None, None]
+    video[:, :, 28:44, 8:24] = torch.tensor(BLUE, dtype=torch.uint8)[:, None, None]
+    return video
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_lossy_kinds_keep_colours_order_and_count(tmp_path: Path, suffix: str) -> None:
+    video = moving_square()
+    write_video(tmp_path / f"deep/er/clip{suffix}", video, fps=7.5)
+    read = read_video(tmp_path / f"deep/er/clip{suffix}")
+    assert read.shape == video.shape
+    assert (read.int() - video.int()).abs().float().mean() < 3.5
+    for colour, row, column in ((ORANGE, 12, 3 * 11 + 8), (BLUE, 36, 16), (SAND, 24, 60)):
+        assert (read[11, :, row, column].int() - torch.tensor(colour)).abs().max() <= 4, "RGB order or levels are off"
+
+
+def test_gif_keeps_flat_colours_exactly_and_loops(tmp_path: Path) -> None:
+    video = moving_square()
+    video[5] = video[4]  # an unchanged frame is still a frame
+    write_video(tmp_path / "clip.gif", video)
+    assert torch.equal(read_video(tmp_path / "clip.gif"), video)
+    content = (tmp_path / "clip.gif").read_bytes()
+    where = content.index(b"NETSCAPE2.0")
+    assert content[where + 11 : where + 16] == b"\x03\x01\x00\x00\x00", "0 stands for looping for ever"
+    with av.open(str(tmp_path / "clip.gif")) as container:
+        assert [frame.pts for frame in container.decode(video=0)] == list(range(0, 120, 10))
+
+
+def test_gif_of_many_colours_stays_close(tmp_path: Path) -> None:
+    ramp = torch.linspace(0, 255, 64).to(torch.uint8)
+    video = torch.stack([ramp.expand(64, 64), ramp[:, None].expand(64, 64), ramp.flip(0).expand(64, 64)])[None]
+    write_video(tmp_path / "clip.gif", video.repeat(3, 1, 1, 1))
+    read = read_video(tmp_path / "clip.gif")
+    assert (read.int() - video.int()).abs().float().mean() < 12
+
+
+def test_png_is_a_strip_with_time_to_the_right(tmp_path: Path) -> None:
+    video = moving_square(3)
+    write_video(tmp_path / "strip.png", video, zoom=2)
+    with av.open(str(tmp_path / "strip.png")) as container:
+        pixels = next(container.decode(video=0)).to_ndarray(format="rgb24")
+    assert np.array_equal(pixels, strip(video).permute(1, 2, 0).numpy().repeat(2, 0).repeat(2, 1))
+    assert np.array_equal(pixels[:, 128:256:2][::2], video[1].permute(1, 2, 0).numpy())
+
+
+def test_odd_sides_are_doubled_at_the_edge_where_the_codec_wants_even_ones(tmp_path: Path) -> None:
+    video = moving_square(4, 47, 63)
+    write_video(tmp_path / "clip.mp4", video)
+    read = read_video(tmp_path / "clip.mp4")
+    assert read.shape == (4, 3, 48, 64)
+    assert (read[:, :, :47, :63].int() - video.int()).abs().float().mean() < 3.5
+    assert (read[:, :, 47].int() - read[:, :, 46].int()).abs().float().mean() < 2
+    write_video(tmp_path / "clip.gif", video)
+    assert read_video(tmp_path / "clip.gif").shape == video.shape
+
+
+def test_zoom_makes_pixels_larger(tmp_path: Path) -> None:
+    video = moving_square(2)
+    write_video(tmp_path / "clip.gif", video, zoom=3)
+    assert torch.equal(read_video(tmp_path / "clip.gif")[:, :, 1::3, 1::3], video)
+
+
+def test_max_frames_and_size_while_decoding(tmp_path: Path) -> None:
+    video = moving_square(80)[:, :, :, :64]  # more than one chunk
+    write_video(tmp_path / "clip.mp4", video)
+    assert len(read_video(tmp_path / "clip.mp4", max_frames=5)) == 5
+    assert len(read_video(tmp_path / "clip.mp4", max_frames=500)) == 80
+    small = read_video(tmp_path / "clip.mp4", size=24)
+    assert torch.equal(small, resize(read_video(tmp_path / "clip.mp4"), 24))
+    with pytest.raises(ValueError, match="max_frames is 0"):
+        read_video(tmp_path / "clip.mp4", max_frames=0)
+
+
+def test_a_turn_stored_beside_the_picture_is_carried_out(tmp_path: Path) -> None:
+    write_video(tmp_path / "clip.mp4", moving_square(3))
+    content = bytearray((tmp_path / "clip.mp4").read_bytes())
+    identity = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    clockwise = struct.pack(">9i", 0, 1 << 16, 0, -(1 << 16), 0, 0, 48 << 16, 0, 1 << 30)
+    where = content.index(identity, content.index(b"tkhd"))
+    content[where : where + len(identity)] = clockwise
+    (tmp_path / "phone.mp4").write_bytes(content)
+    upright = read_video(tmp_path / "clip.mp4")
+    assert torch.equal(read_video(tmp_path / "phone.mp4"), upright.rot90(-1, (2, 3)))
+
+
+def test_resize_crops_the_centre_or_squeezes() -> None:
+    video = torch.zeros(2, 3, 32, 64, dtype=torch.uint8)
+    video[..., :16] = 200  # all of it outside the centre square
+    assert resize(video, 16).max() == 0
+    squeezed = resize(video, 16, crop=False)
+    assert (squeezed[..., :3] == 200).all()
+    assert squeezed.shape == (2, 3, 16, 16)
+    fine = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    fine[..., ::2] = 200
+    assert (resize(fine, 8)[..., 1:-1].int() - 100).abs().max() <= 2, "averages what it drops instead of picking"
+    with pytest.raises(ValueError, match="size is 0"):
+        resize(video, 0)
+
+
+def test_grid_places_videos_row_by_row() -> None:
+    videos = torch.arange(1, 6, dtype=torch.uint8)[:, None, None, None, None].expand(5, 2, 3, 4, 6)
+    whole = grid(videos, columns=3, gap=1, colour=9)
+    assert whole.shape == (2, 3, 2 * 4 + 1, 3 * 6 + 2)
+    assert whole[0, 0, 0].tolist() == [1] * 6 + [9] + [2] * 6 + [9] + [3] * 6
+    assert whole[1, 2, 5].tolist() == [4] * 6 + [9] + [5] * 6 + [9] + [9] * 6
+    assert whole[0, 0, 4].unique().tolist() == [9]
+    assert grid(videos).shape[3] == 3 * 6 + 2 * 2
+    assert torch.equal(grid(videos[:1]), videos[0])
+    with pytest.raises(ValueError, match="columns is 0"):
+        grid(videos, columns=0)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "share"), [(".mp4", 0.5), (".mp4", 0.9), (".webm", 0.6), (".gif", 0.6), (".gif", 0.99)]
+)
+def test_a_truncated_video_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    noise = torch.randint(0, 255, (24, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / f"clip{suffix}"
+    write_video(path, noise)
+    assert len(read_video(path)) == 24
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(ValueError, match=r"clip\.\w+: .*truncated") as caught:
+        read_video(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(ValueError, match=r"empty\.mp4: the file is empty"):
+        read_video(tmp_path / "empty.mp4")
+    (tmp_path / "text.mp4").write_text("no video at all\n" * 100)
+    with pytest.raises(ValueError, match=r"text\.mp4: it cannot be decoded"):
+        read_video(tmp_path / "text.mp4")
+    write_video(tmp_path / "picture.png", moving_square(2))
+    with pytest.raises(ValueError, match="a single picture; expected a video"):
+        read_video(tmp_path / "picture.png")
+    with pytest.raises(IsADirectoryError, match="a folder; expected a video"):
+        read_video(tmp_path)
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 8000
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    with pytest.raises(ValueError, match="it holds no video"):
+        read_video(tmp_path / "sound.mp4")
+
+
+def test_an_unknown_path_names_its_neighbours(tmp_path: Path) -> None:
+    write_video(tmp_path / "pick_up.mp4", moving_square(2))
+    with pytest.raises(FileNotFoundError, match=r"pick-up\.mp4: there is no such .* has pick_up\.mp4"):
+        read_video(tmp_path / "pick-up.mp4")
+    with pytest.raises(FileNotFoundError, match=r"has pick_up\.mp4"):
+        read_video(tmp_path / "nowhere/to/be/seen.mp4")
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    video = moving_square(2)
+    with pytest.raises(ValueError, match=r"cannot write \.avi; expected \.mp4"):
+        write_video(tmp_path / "clip.avi", video)
+    with pytest.raises(ValueError, match="at least one frame"):
+        write_video(tmp_path / "clip.mp4", video[:0])
+    with pytest.raises(ValueError, match="fps is 0"):
+        write_video(tmp_path / "clip.mp4", video, fps=0)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file is a file; expected a folder"):
+        write_video(tmp_path / "file/clip.mp4", video)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(IsADirectoryError, match="a folder; expected the name of a file"):
+        write_video(tmp_path / "folder.mp4", video)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4"]
+
+
+@pytest.mark.parametrize("error", [OSError, av.error.OSError])  # PyAV has classes of its own
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    write_video(tmp_path / "clip.gif", moving_square(2))
+    before = (tmp_path / "clip.gif").read_bytes()
+
+    def full(self: object, *packets: object) -> None:
+        raise error(28, "No space left on device")
+
+    monkeypatch.setattr(av.container.OutputContainer, "mux", full, raising=True)
+    with pytest.raises(OSError, match=r"clip\.gif: it cannot be written \(No space left on device\)"):
+        write_video(tmp_path / "clip.gif", moving_square(5))
+    assert (tmp_path / "clip.gif").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.gif"]
