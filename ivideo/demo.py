@@ -23,14 +23,7 @@ from ivideo.video import grid, write_video
 from ivideo.world_model import WorldModel
 
 PACKAGED = "pushing_table"
-SHOWN = (
-    "PSNR, prediction",
-    "PSNR, copy-last-frame",
-    "PSNR, shuffled actions",
-    "pusher error, median, prediction",
-    "object error, median, prediction",
-    "objects lost, prediction",
-)
+SHOWN = ("PSNR, dB", "Pusher error, median px", "Object error, median px", "Objects lost, %")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +63,7 @@ def main(argv: list[str]) -> int:
     model = WorldModel.from_pretrained(source)
     rate = show(model, files, frames=wanted.frames, seed=wanted.seed)
     table = measure(model, clips=wanted.clips, seed=wanted.seed)
-    Console(width=100).print(table.rich(f"{source}: imagined from {model.context_frames} frame under true actions"))
+    Console(width=80).print(table.rich("Held-out clips in which an object is pushed, imagined freely"))
     print(f"Imagined {rate:.0f} frames a second, one at a time. Done in {time.perf_counter() - began:.0f} s.")
     print(f"\nWritten: {', '.join(map(str, files))}")
     print("  (a column for each way to move the pusher: the true table above, the imagined one below)")
@@ -86,7 +79,7 @@ def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
     """The short table: pixels and objects on held-out clips in which an object is pushed."""
     case = table_case(seed, context=model.context_frames, frames=10, clips=clips)
     whole = evaluate_cases(model, [case], (seed,), GREEDY)
-    figures = tuple(figure for figure in whole.figures if figure.name in SHOWN)
+    figures = tuple(figure for figure in whole.figures if figure.quantity in SHOWN)
     return RolloutTable(clips=whole.clips, horizons=whole.horizons, figures=figures)
 
 

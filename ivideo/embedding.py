@@ -75,15 +75,17 @@ class Guide(nn.Module):
         folded = rearrange(
             vectors, "b (gh fh gw fw) v -> b (gh gw) (fh fw v)", gh=self.grid, gw=self.grid, fh=self.fold, fw=self.fold
         )
-        return self.from_context(folded)
+        cells: Tensor = self.from_context(folded)
+        return cells
 
     def dynamics_cells(self, vectors: Float[Tensor, "b f m v"]) -> Float[Tensor, "b f m g"]:
         """Features of predicted frames."""
-        return self.from_dynamics(vectors)
+        cells: Tensor = self.from_dynamics(vectors)
+        return cells
 
     def forward(
         self, cells: Float[Tensor, "b f m g"], actions: Float[Tensor, "b f a"] | None
-    ) -> Float[Tensor, "b f 1+m d"]:
+    ) -> Float[Tensor, "b f l d"]:
         """Additions to the tokens of the frames that follow `cells` under `actions`.
 
         Entry k is added to the token whose state predicts cell k; the frame's last token predicts none and gets zero.
@@ -134,7 +136,7 @@ class SequenceEmbedding(nn.Module):
 
     def additions(
         self, cells: Float[Tensor, "b f m g"] | None, actions: Float[Tensor, "b f a"] | None
-    ) -> Float[Tensor, "b f 1+m d"] | Float[Tensor, "b f 1 d"] | None:
+    ) -> Float[Tensor, "b f l d"] | None:
         """All that a frame's tokens carry beyond their own embedding: the action and the guide.
 
         One entry for each of the frame's tokens, marker first; a single entry belongs to the marker alone.
@@ -157,9 +159,9 @@ class SequenceEmbedding(nn.Module):
     ) -> Float[Tensor, "b s d"]:
         """Embeddings of dynamics ids; what is no dynamics code contributes the nearest code's vector."""
         embedded = transformer.embed(ids)
-        if self.dynamics_vector is None:
-            return embedded
-        return embedded + self.dynamics_vector(codebook[self.layout.dynamics_index(ids, clamp=True)])
+        if self.dynamics_vector is not None:
+            embedded = embedded + self.dynamics_vector(codebook[self.layout.dynamics_index(ids, clamp=True)])
+        return embedded
 
     def forward(
         self,

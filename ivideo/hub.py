@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 """Checkpoints that ship inside the package; their folder names are model names."""
 
-Model = TypeVar("Model", bound="WorldModel")
-
 _RELEASED_NAMES = {
     "embedding.action": "action_linear",
     "heads.reward": "reward_linear",
@@ -48,12 +46,14 @@ _RELEASED_NAMES = {
 }
 
 
-def load(cls: type[Model], source: str | Path, *, revision: str | None = None) -> Model:
+def load(source: str | Path, *, revision: str | None = None) -> "WorldModel":
     """See `WorldModel.from_pretrained`."""
+    from ivideo.world_model import WorldModel
+
     folder = resolve(source, revision=revision)
     tokenizer = load_tokenizer(folder / "tokenizer")
     tensors = read_tensors(folder / "transformer")
-    model = cls(tokenizer, _read_config(folder, tensors))
+    model = WorldModel(tokenizer, _read_config(folder, tensors))
     plain = not any(name.startswith("llm.") for name in tensors)
     llama = {name.removeprefix("llm."): value for name, value in tensors.items() if plain or name.startswith("llm.")}
     load_llama_state_dict(model.transformer, llama)

@@ -91,7 +91,7 @@ class TokenLayout:
         """Ids of the context prefix."""
         return F.pad(codes, (1, 0), value=self.context_marker).flatten(1)[:, 1:]
 
-    def pack_frames(self, codes: Int[Tensor, "b f m"]) -> Int[Tensor, "b f 1+m"]:
+    def pack_frames(self, codes: Int[Tensor, "b f m"]) -> Int[Tensor, "b f l"]:
         """Ids of predicted frames, each led by its marker."""
         return F.pad(codes + self.context_codes, (1, 0), value=self.dynamics_marker)
 
@@ -134,12 +134,13 @@ class TokenLayout:
 
     def split_frames(self, hidden: Tensor) -> Tensor:
         """The predicted frames' part of a [b s d] sequence, as [b f 1+m d]: marker first, last token last."""
-        return hidden[:, self.context_length :].unflatten(1, (-1, self.frame_length))
+        frames: Tensor = hidden[:, self.context_length :].unflatten(1, (-1, self.frame_length))
+        return frames
 
     def predicting(self, hidden: Tensor) -> Tensor:
         """The states of a [b s d] sequence that predict labelled positions, [b s' d]: from the first marker on."""
         return hidden[:, self.context_length : -1]
 
-    def targets(self, ids: Int[Tensor, "b s"]) -> Int[Tensor, "b s'"]:
+    def targets(self, ids: Int[Tensor, "b s"]) -> Int[Tensor, "b r"]:
         """What the states of `predicting` predict."""
         return ids[:, self.context_length + 1 :]

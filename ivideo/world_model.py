@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -221,20 +221,19 @@ class WorldModel(nn.Module):
 
     # ---------------------------------------------------------------------------------------- saving, loading
 
-    @classmethod
+    @staticmethod
     def from_pretrained(
-        cls,
         source: str | Path,
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
         revision: str | None = None,
-    ) -> Self:
+    ) -> "WorldModel":
         """A model from a folder or a Hugging Face Hub id, in the released layout or ours; see `ivideo.hub`.
 
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
-        model = hub.load(cls, source, revision=revision)
+        model = hub.load(source, revision=revision)
         return model.to(device=device, dtype=dtype).eval()
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:

@@ -69,25 +69,22 @@ QUANTIZERS: dict[str, type[GradientVQ] | type[EMAVQ] | type[FSQ] | type[SimVQ]] 
 }
 
 
-def save_tokenizer(
-    tokenizer: VideoTokenizer, folder: Path | str, dtype: Literal["float32", "float16", "bfloat16"] | None = None
-) -> None:
+def save_tokenizer(tokenizer: VideoTokenizer, folder: Path | str, *, dtype: torch.dtype | None = None) -> None:
     """Writes `tokenizer` to `folder` in the released layout; `load_tokenizer` gives it back, bit for bit.
 
-    `dtype` stores the parameters in fewer bits (they are loaded as float32 again); running averages stay as they are.
+    `dtype` stores numbers, running averages included, in fewer bits; they are loaded as float32 again.
     Files of an earlier save in `folder` are replaced.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG_FILE).write_text(json.dumps(config_to_json(tokenizer.config), indent=2, sort_keys=True) + "\n")
-    parameters = {name for name, _ in tokenizer.named_parameters()}
-    target = None if dtype is None else getattr(torch, dtype)
     tensors = {
-        name: (tensor.to(target) if target and name in parameters else tensor).detach().cpu().contiguous()
+        name: (tensor.to(dtype) if dtype and tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in tokenizer.state_dict().items()
     }
     part = folder / f"{WEIGHTS_FILE}.part"  # a save that is cut short leaves the earlier weights whole
     save_file(tensors, part, metadata={"format": "pt"})
+    part.chmod(0o644)  # safetensors leaves it to its owner alone
     part.replace(folder / WEIGHTS_FILE)
 
 

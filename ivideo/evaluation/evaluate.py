@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     began = time.perf_counter()
     table = evaluate_cases(model, cases, wanted.seeds, sampling, horizons=wanted.horizons)
     took = time.perf_counter() - began
-    Console(width=110).print(table.rich(f"{wanted.model} on {wanted.source}, seeds {wanted.seeds}"))
+    Console(width=80).print(table.rich(f"{wanted.model} on {wanted.source}, seeds {wanted.seeds}"))
     print(f"{table.clips} clips imagined twice in {took:.0f} s")
     if wanted.out is not None:
         record = {"protocol": asdict(wanted), "clips": table.clips, "figures": [asdict(f) for f in table.figures]}

@@ -1,7 +1,8 @@
 """Figures that compare imagined frames with true ones, and bootstrap intervals for their averages.
 
 Protocol, for every figure reported in decibels: one figure per clip and frame, then the mean over clips. Averaging
-squared errors over clips before taking the logarithm gives lower and incomparable numbers.
+squared errors over clips before taking the logarithm gives lower and incomparable numbers; where such a number is
+wanted, it is called pooled.
 
 Frames are RGB `[... 3 h w]`, uint8 or float in [0, 1]; floats outside that range are clamped, as a screen would.
 """
@@ -47,6 +48,21 @@ def changed_psnr(
     return _decibels((error * changed).sum(dim=(-2, -1)) / count)  # 0 / 0 is the NaN promised above
 
 
+def pooled_errors(
+    truth: Frames, predicted: Frames, last_context: Frames | None = None, *, threshold: float = 0.1
+) -> Float[Tensor, "*batch 2"]:
+    """Return every frame's squared error and the number of pixels it is summed over, for `pooled_decibels`.
+
+    With `last_context`, only over the pixels that truly changed since then; see `changed_psnr`.
+    """
+    error = _squared_error(truth, predicted).mean(dim=-3)
+    if last_context is None:
+        counted = torch.ones_like(error)
+    else:
+        counted = changed_pixels(truth, last_context, threshold=threshold).to(error)
+    return torch.stack([(error * counted).sum(dim=(-2, -1)), counted.sum(dim=(-2, -1))], dim=-1)
+
+
 def changed_pixels(truth: Frames, last_context: Frames, *, threshold: float = 0.1) -> Bool[Tensor, "*batch h w"]:
     """Say which pixels differ from the last context frame by more than `threshold` (of 1) in some channel."""
     if not 0.0 <= threshold < 1.0:
@@ -90,6 +106,15 @@ def median(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
     low, high = flat[rows, np.maximum(count - 1, 0) // 2], flat[rows, count // 2]  # both NaN when nothing is there
     medians: NDArray[np.float64] = 0.5 * (low + high)
     return medians
+
+
+def pooled_decibels(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
+    """Return the decibels of every sample's pooled error; the last axis holds squared errors, then their counts."""
+    errors, counts = np.split(samples, 2, axis=2)
+    total = counts.sum(axis=(1, 2))
+    mean_error = np.divide(errors.sum(axis=(1, 2)), total, out=np.full(len(samples), np.nan), where=total > 0)
+    decibels: NDArray[np.float64] = -10.0 * np.log10(np.maximum(mean_error, 10.0 ** (-MAX_PSNR / 10.0)))
+    return decibels
 
 
 def determination(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:

@@ -21,6 +21,8 @@ from ivideo.evaluation.metrics import (
     determination,
     mean,
     median,
+    pooled_decibels,
+    pooled_errors,
     psnr,
     ratio,
 )
@@ -150,6 +152,19 @@ def _pixels(future: Tensor, last: Tensor, videos: dict[str, Tensor], threshold: 
         *(draw("PSNR, dB", name, values) for name, values in quality.items()),
         *(draw("Gain in PSNR, dB", f"over {name}", values) for name, values in gains.items()),
         *(draw("PSNR on changed pixels, dB", name, values) for name, values in changed.items()),
+        *(
+            draw("Pooled PSNR, dB", name, pooled_errors(future, video), pooled_decibels)
+            for name, video in videos.items()
+        ),
+        *(
+            draw(
+                "Pooled PSNR on changed pixels, dB",
+                name,
+                pooled_errors(future, video, last, threshold=threshold),
+                pooled_decibels,
+            )
+            for name, video in videos.items()
+        ),
     ]
 
 

@@ -100,7 +100,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         problem = damage(path)
         if not problem:
             return read(path), warnings
-        warnings.append(f"checkpoint {path} is damaged ({problem}); trying the one before it")
+        warnings.append(f"checkpoint {path} is damaged ({problem}) and passed over")
     return None, warnings
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import TextIO
+from typing import IO, Protocol, cast, runtime_checkable
 
 from rich.console import Console
 from rich.live import Live
@@ -11,6 +11,14 @@ from rich.text import Text
 
 LIVE_EVERY = 0.25
 PLAIN_EVERY = 10.0
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where lines go: standard error, a file, a buffer."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> None: ...
 
 
 class Progress:
@@ -23,7 +31,7 @@ class Progress:
         steps: int | None = None,
         minutes: float | None = None,
         headline: Sequence[str] = ("loss",),
-        stream: TextIO | None = None,
+        stream: Stream | None = None,
         silent: bool = False,
     ) -> None:
         """Prepare to show a run.
@@ -36,8 +44,8 @@ class Progress:
             stream: where to; standard error if not given.
             silent: show nothing, as all but one of several processes should.
         """
-        self.stream = stream or sys.stderr
-        self._console = Console(file=self.stream, highlight=False)
+        self.stream: Stream = stream or sys.stderr
+        self._console = Console(file=cast(IO[str], self.stream), highlight=False)
         self._live: Live | None = None
         self._silent = silent
         self._every = LIVE_EVERY if self._console.is_terminal else PLAIN_EVERY
@@ -72,7 +80,7 @@ class Progress:
         if self._live is not None:
             self._live.update(Text(line, no_wrap=True, overflow="ellipsis"), refresh=True)
         else:
-            print(line, file=self.stream, flush=True)
+            self._print(line)
 
     def line(self, step: int, seconds: float, *, last: bool = False) -> str:
         """Return the line to show; the last one says how long the run took, the others how long it will take."""
@@ -94,7 +102,11 @@ class Progress:
         if self._live is not None:
             self._console.print(message, markup=False)
         else:
-            print(message, file=self.stream, flush=True)
+            self._print(message)
+
+    def _print(self, line: str) -> None:
+        self.stream.write(line + "\n")
+        self.stream.flush()
 
 
 def _left(step: int, seconds: float, speed: float, steps: int | None, minutes: float | None) -> float | None:

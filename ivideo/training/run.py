@@ -132,7 +132,7 @@ class RunFolder:
         found, damaged = checkpoints.newest(self.checkpoints)
         if found is None and damaged:
             raise ValueError(
-                f"every checkpoint in {self.checkpoints} is damaged; {damaged[0]}: remove them, or start another run"
+                f"every checkpoint is damaged; the newest: {damaged[0]}. Remove {self.checkpoints} or start anew"
             )
         return found, [*self.notes, *damaged]
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
+import jaxtyping
 import pytest
 import torch
 
@@ -234,7 +235,8 @@ def test_a_new_model_ignores_actions() -> None:
         ({"frames": 2, "goal": clip(1, 1)[0, 0]}, "takes no goal"),
     ],
 )
-def test_bad_requests_are_named(arguments: dict[str, object], message: str) -> None:
+def test_bad_requests_are_named(arguments: dict[str, object], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of tests
     model = build(OPTIONS[1])
     with pytest.raises(ValueError, match=message):
         model.predict(**{"clip": clip(2, 1)[0], **arguments})

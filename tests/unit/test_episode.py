@@ -1,5 +1,6 @@
 """What an episode accepts."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -8,7 +9,8 @@ from ivideo import Batch, Episode
 FRAMES = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
 
 
-def test_actions_and_rewards_lie_between_frames() -> None:
+def test_actions_and_rewards_lie_between_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of tests
     episode = Episode(frames=FRAMES, actions=torch.zeros(3, 2), rewards=torch.zeros(3))
     assert len(episode) == 4
     with pytest.raises(ValueError, match=r"episode 'walk': 4 actions beside 4 frames"):

@@ -126,3 +126,14 @@ def test_clips_of_unequal_length_are_refused(clips: Clips, monkeypatch: pytest.M
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as outside of tests
     with pytest.raises(ValueError, match="predicted is"):
         evaluate_rollouts(clips.frames, clips.frames[:, :-1], **SETTINGS)
+
+
+def test_pooled_figures_average_errors_before_the_logarithm() -> None:
+    truth = torch.zeros(2, 2, 3, 4, 4, dtype=torch.uint8)
+    truth[:, 1, :, 0] = 255
+    predicted = truth.clone()
+    predicted[0, 1, :, 0, :2] = 0  # two of the four changed pixels of one clip of two
+    table = evaluate_rollouts(truth, predicted, context=1, horizons=(1,), resamples=10)
+    assert table.at("Pooled PSNR", "prediction", 1).value == pytest.approx(-10 * math.log10(2 / 32))
+    assert table.at("Pooled PSNR on changed pixels", "prediction", 1).value == pytest.approx(-10 * math.log10(2 / 8))
+    assert table.at("PSNR", "prediction", 1).value == pytest.approx((100 - 10 * math.log10(2 / 16)) / 2)
