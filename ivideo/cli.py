@@ -47,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),
     "data record": Verb("ivideo.data.recorder:main", "record episodes of a Gymnasium environment"),
     "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one", imports_models=False),
+    "convert": Verb("ivideo.convert:main", "write a model anew, such as in half the bytes"),
     "info": Verb("ivideo.info:main", "say what a checkpoint is, or what this installation can do"),
 }
 

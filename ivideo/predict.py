@@ -41,10 +41,10 @@ class Prediction:
     """Imagine under the recorded actions where the model takes actions, or under none."""
     seed: int = 0
     """Future i draws from a seed derived from this one and i."""
-    temperature: float = 1.0
-    """0 always takes the likeliest token, which makes all futures one."""
-    top_k: int = 100
-    """Draw among this many likeliest tokens; 0 for all."""
+    temperature: float | None = None
+    """How boldly tokens are drawn; 0 always takes the likeliest, which makes all futures one. Null: as the model says."""
+    top_k: int | None = None
+    """Draw among this many likeliest tokens, 0 for all; null: as the model says."""
     out: str = "futures.mp4"
     """Where to: .mp4, .webm or .gif play truth and futures side by side; a .png strip is written beside it."""
     fps: float = 5.0
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> int:
         frames=wanted.frames,
         samples=wanted.samples,
         seed=wanted.seed,
-        sampling=Sampling(temperature=wanted.temperature, top_k=wanted.top_k),
+        sampling=_sampling(wanted, model.config.sampling),
     ).cpu()
     rows = [_repeat_last(torch.cat([clip, truth]), futures.shape[1])[None], futures]
     shown = torch.cat(rows if len(truth) else rows[1:])
@@ -88,6 +88,17 @@ def main(argv: list[str]) -> int:
     _report(wanted, episode, clip, truth, futures, conditioned=actions is not None)
     print(f"wrote {out} and {strip}: {'the true video first, then ' if len(truth) else ''}{len(futures)} futures")
     return 0
+
+
+def _sampling(wanted: Prediction, usual: Sampling) -> Sampling:
+    sampling = Sampling(
+        temperature=usual.temperature if wanted.temperature is None else wanted.temperature,
+        top_k=usual.top_k if wanted.top_k is None else wanted.top_k,
+        top_p=usual.top_p,
+    )
+    if sampling.temperature == 0 and wanted.samples > 1:
+        print("temperature 0 makes all futures the same one; pass --temperature 0.5 to see several")
+    return sampling
 
 
 def _episode(wanted: Prediction, size: int) -> Episode:

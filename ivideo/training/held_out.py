@@ -11,6 +11,7 @@ from torch import Tensor
 from ivideo.episode import Batch
 from ivideo.evaluation.imagine import imagine
 from ivideo.evaluation.metrics import changed_psnr, psnr
+from ivideo.training.dataset import model_inputs
 from ivideo.training.outcome import Evaluation
 from ivideo.world_model import WorldModel
 from tokenizer import VideoTokenizer
@@ -78,8 +79,8 @@ def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Eval
 def _token_loss(model: WorldModel, clips: Batch) -> dict[str, float]:
     totals = []
     for first in range(0, len(clips.frames), CHUNK):
-        part = rows(clips, slice(first, first + CHUNK)).to(model.device)
-        _, parts = model.loss(part)
+        part = model_inputs(rows(clips, slice(first, first + CHUNK)), model)
+        _, parts = model.loss(part.to(model.device))
         totals.append({name: float(value) * len(part.frames) for name, value in parts.items()})
     return {name: sum(part[name] for part in totals) / len(clips.frames) for name in totals[0]}
 

@@ -67,8 +67,6 @@ class RunFolder:
             BlockingIOError: another process has it.
             PermissionError, NotADirectoryError: it cannot be written.
         """
-        if resume and overwrite:
-            raise ValueError("resume and overwrite are both set; one goes on with a run, the other deletes it")
         self.path = config.folder
         self.config = config
         self.resuming = resume
@@ -78,17 +76,7 @@ class RunFolder:
         self._lock: IO[str] | None = None
         if rank_zero_only.rank:  # type: ignore[attr-defined]
             return  # one of several processes; the first one has the folder
-        if self.path.is_dir():
-            left = sorted(entry.name for entry in self.path.iterdir() if entry.name != "lock")
-            if left and not (resume or overwrite):
-                raise FileExistsError(
-                    f"{self.path} holds {left[0]}{' and more' if left[1:] else ''}; add --resume to go on with that "
-                    "run, --overwrite to delete it, or choose another --run.folder"
-                )
-            if left and not self._is_run(left):
-                raise FileExistsError(
-                    f"{self.path} holds {left[0]} but no run of ours; choose another --run.folder, or empty it yourself"
-                )
+        check_vacant(config, resume=resume, overwrite=overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / "lock")
@@ -181,9 +169,6 @@ class RunFolder:
                 self.notes.append(f"settings differ from those the run was started with: {', '.join(changed)}")
         fresh.replace(kept)
 
-    def _is_run(self, names: list[str]) -> bool:
-        return "config.yaml" in names or "checkpoints" in names
-
     def _clear(self) -> None:
         """Delete what a run makes, and nothing else that may lie in the folder."""
         for name in _OURS[:-1]:
@@ -192,6 +177,23 @@ class RunFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def check_vacant(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+    """Raise `FileExistsError` where a run may not go, before anything is loaded for it."""
+    if resume and overwrite:
+        raise ValueError("resume and overwrite are both set; one goes on with a run, the other deletes it")
+    folder = config.folder
+    left = sorted(entry.name for entry in folder.iterdir() if entry.name != "lock") if folder.is_dir() else []
+    if left and not (resume or overwrite):
+        raise FileExistsError(
+            f"{folder} holds {left[0]}{' and more' if left[1:] else ''}; add --resume to go on with that run, "
+            "--overwrite to delete it, or choose another --run.folder"
+        )
+    if left and not {"config.yaml", "checkpoints"} & set(left):
+        raise FileExistsError(
+            f"{folder} holds {left[0]} but no run of ours; choose another --run.folder, or empty it yourself"
+        )
 
 
 def _leaves(path: Path) -> dict[str, Any]:

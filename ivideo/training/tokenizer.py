@@ -11,12 +11,13 @@ from ivideo.config import parse
 from ivideo.data import EpisodeStore, SegmentSampler
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig
+from ivideo.training.engine import speaks
 from ivideo.training.held_out import reconstruct
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
-from ivideo.training.run import RunConfig, RunFolder
+from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.weights import start_tokenizer
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
         config_folder="tokenizer",
     )
     result = train_tokenizer(settings)
-    if result.exit_code == 0:
+    if result.exit_code == 0 and speaks():
         folder = settings.run.folder
         print(f"the tokenizer is in {folder / 'model'}; next: ivideo train world-model --tokenizer {folder}")
     return result.exit_code
@@ -77,13 +78,14 @@ def train_tokenizer(
     settings: TokenizerTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
 ) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
+    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     randomness.seed_all(settings.loop.seed)
+    tokenizer = start_tokenizer(settings.tokenizer, settings.init)
+    train, held = episodes or settings.data.open(settings.tokenizer.resolution)
+    training = TokenizerObjective(settings, tokenizer, train)
+    clips = settings.data.clips(held, settings.evaluation.clips)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
-        tokenizer = start_tokenizer(settings.tokenizer, settings.init)
-        train, held = episodes or settings.data.open(settings.tokenizer.resolution)
-        training = _Training(settings, tokenizer, train)
-        clips = settings.data.clips(held, settings.evaluation.clips)
 
         def evaluate(step: int) -> Evaluation:
             return reconstruct(tokenizer, clips, settings.evaluation.pictures)
@@ -102,7 +104,7 @@ def train_tokenizer(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Clips:
+class TokenizerBatch:
     """A batch that knows the step it belongs to, on which the adversarial term depends."""
 
     frames: UInt8[Tensor, "b t 3 h w"]
@@ -112,7 +114,7 @@ class _Clips:
         return replace(self, frames=self.frames.to(device))
 
 
-class _Training:
+class TokenizerObjective:
     """The tokenizer with its loss and its batches."""
 
     def __init__(self, settings: TokenizerTraining, tokenizer: VideoTokenizer, episodes: EpisodeStore) -> None:
@@ -143,13 +145,13 @@ class _Training:
             augmentation=data.augmentation,
         )
 
-    def batch(self, index: int) -> _Clips:
+    def batch(self, index: int) -> TokenizerBatch:
         loop = self.settings.loop
-        return _Clips(
+        return TokenizerBatch(
             frames=self.sampler.batch(index, loop.batch_size).frames, step=index // (loop.accumulate * loop.devices)
         )
 
-    def loss(self, batch: _Clips) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: TokenizerBatch) -> tuple[Tensor, dict[str, Tensor]]:
         self.criterion.to(batch.frames.device)
         output = self.tokenizer(batch.frames)
         discriminator = self.criterion.discriminator

@@ -13,12 +13,13 @@ from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig, model_inputs
+from ivideo.training.engine import speaks
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
-from ivideo.training.run import RunConfig, RunFolder
+from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.token_cache import TokenCache
 from ivideo.training.weights import find_tokenizer, start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
@@ -74,7 +75,7 @@ def main(argv: list[str]) -> int:
         config_folder="world_model",
     )
     result = train_world_model(settings)
-    if result.exit_code == 0:
+    if result.exit_code == 0 and speaks():
         folder = settings.run.folder / "model"
         print(f"the world model is in {folder}; next: ivideo evaluate {folder}, or ivideo predict {folder} VIDEO")
     return result.exit_code
@@ -84,15 +85,15 @@ def train_world_model(
     settings: WorldModelTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
 ) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
+    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     randomness.seed_all(settings.loop.seed)
-    model = build(settings)
+    model, loop = build(settings), settings.loop
+    train, held = episodes or settings.data.open(model.tokenizer.config.resolution)
+    check(settings, model, train)
+    windows = settings.data.sampler(train, loop.seed)
+    clips = settings.data.clips(held, settings.evaluation.clips)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
-        train, held = episodes or settings.data.open(model.tokenizer.config.resolution)
-        check(settings, model, train)
-        loop = settings.loop
-        windows = settings.data.sampler(train, loop.seed)
-        clips = settings.data.clips(held, settings.evaluation.clips)
 
         def evaluate(step: int) -> Evaluation:
             return dream(model, clips, settings.evaluation.pictures)

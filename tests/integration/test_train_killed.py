@@ -43,14 +43,6 @@ def outcome(folder: Path) -> dict[str, object]:
     return {**tensors, "state": state, "metrics": metrics}
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One run that was never interrupted, and one for each way of being killed twice."""
-    folder = tmp_path_factory.mktemp("runs")
-    run(folder / "whole", "nothing", "0")
-    return folder
-
-
 @pytest.mark.parametrize("moment", LEGS)
 def test_a_run_killed_twice_ends_like_one_never_killed(runs: Path, moment: str) -> None:
     assert outcome(runs / moment) == outcome(runs / "never")
