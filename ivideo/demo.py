@@ -15,14 +15,17 @@ from rich.console import Console
 from torch import Tensor
 
 from ivideo.config import parse
-from ivideo.evaluation.evaluate import evaluate_cases, table_case
+from ivideo.evaluation.evaluate import HELD_OUT, evaluate_cases, table_case
 from ivideo.evaluation.imagine import GREEDY
 from ivideo.evaluation.rollout import RolloutTable
-from ivideo.simulate.pushing_table import PushingTable, TableState
+from ivideo.simulate.policies import Pusher
+from ivideo.simulate.pushing_table import PushingTable
 from ivideo.video import grid, write_video
 from ivideo.world_model import WorldModel
 
 PACKAGED = "pushing_table"
+WAYS = 4
+"""How many ways to move the pusher are shown, side by side."""
 SHOWN = ("PSNR, dB", "Pusher error, median px", "Object error, median px", "Objects lost, %")
 
 
@@ -32,7 +35,7 @@ class Demo:
 
     out: str = "demo"
     """Folder for futures.mp4, futures.gif, futures.png and, with --train, the trained model."""
-    frames: int = 15
+    frames: int = 20
     """Frames to imagine in the videos."""
     clips: int = 48
     """Held-out clips behind the printed table."""
@@ -68,10 +71,13 @@ def main(argv: list[str]) -> int:
     print(f"\nWritten: {', '.join(map(str, files))}")
     print("  (a column for each way to move the pusher: the true table above, the imagined one below)")
     print("\nNext:")
-    print(f"  ivideo evaluate {source}                    the whole table, on three seeds")
-    print(f"  ivideo predict {source} pushing_table --out futures.mp4")
-    print("  ivideo demo --train --out my-demo           the same from nothing, in about eight minutes")
-    print("  ivideo --help                               everything else")
+    for command, effect in (
+        (f"ivideo evaluate {source}", "the whole table, on three seeds"),
+        (f"ivideo predict {source} pushing_table", "continue an episode"),
+        ("ivideo demo --train --out my-demo", "the same from nothing, in about eight minutes"),
+        ("ivideo --help", "everything else"),
+    ):
+        print(f"  {command:<50} {effect}")
     return 0
 
 
@@ -85,13 +91,12 @@ def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
 
 def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> float:
     """Write the table and its imagined twin under four ways to move the pusher; frames a second at batch 1."""
-    start = _scene(seed)
-    ways = _ways(start, frames)
-    true = torch.stack([_play(start, way, model.context_frames) for way in ways])
+    plays = [_play(seed, way, frames, model.context_frames) for way in range(WAYS)]
+    true, ways = torch.stack([seen for seen, _ in plays]), torch.stack([actions for _, actions in plays])
     began = time.perf_counter()
     imagined = torch.cat([_imagine(model, clip, way) for clip, way in zip(true, ways, strict=True)])
-    rate = frames * len(ways) / (time.perf_counter() - began)
-    both = grid(torch.cat([true, imagined]), columns=len(ways))
+    rate = frames * WAYS / (time.perf_counter() - began)
+    both = grid(torch.cat([true, imagined]), columns=WAYS)
     rows = torch.stack([true, imagined], dim=1).flatten(0, 1)  # in the strip, truth and twin one under the other
     for path in files:
         if path.suffix == ".png":
@@ -101,33 +106,23 @@ def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> flo
     return rate
 
 
-def _scene(seed: int) -> TableState:
-    """The pusher beside the disc with room to push, the square a little further on."""
-    rng = np.random.default_rng([seed, 15])
-    shift = float(rng.uniform(-2, 2))
-    return TableState(pusher=(17.0, 34.0 + shift), disc=(29.0, 35.0 + shift), square=(36.0, 51.0 + shift / 2))
+def _play(
+    seed: int, way: int, frames: int, context: int
+) -> tuple[UInt8[Tensor, "t 3 h w"], Float[Tensor, "{frames} 2"]]:
+    """What the table looks like while a scripted hand pushes things about, and the hand's actions.
 
-
-def _ways(start: TableState, frames: int) -> Float[Tensor, "4 f 2"]:
-    """Push the disc to the right; go below it and lift it; push the square aside; retreat and return."""
-    del start
-    phase = torch.linspace(0, 1, frames)
-    right = torch.stack([torch.full_like(phase, 0.8), torch.zeros_like(phase)], dim=1)
-    below = torch.stack([torch.where(phase < 0.5, 0.8, 0.0), torch.where(phase < 0.4, 0.8, -0.8)], dim=1)
-    aside = torch.stack([torch.where(phase < 0.35, 0.2, 0.9), torch.where(phase < 0.35, 1.0, 0.05)], dim=1)
-    back = torch.stack([torch.where(phase < 0.3, -0.6, 0.9), torch.where(phase < 0.3, -0.7, 0.5)], dim=1)
-    return torch.stack([right, below, aside, back])
-
-
-def _play(start: TableState, actions: Float[Tensor, "f 2"], context: int) -> UInt8[Tensor, "t 3 h w"]:
-    """What the table looks like under the actions, after standing still through the context."""
-    table = PushingTable(horizon=10_000)
-    frame, _ = table.reset(seed=0, options={"state": start})
-    frames = [frame] * context
-    for action in actions:
-        frame, *_ = table.step(action.numpy())
-        frames.append(frame)
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    The first frame depends on the seed alone; it is shown for all of the context. The hand has a mind of its own for
+    every `way`.
+    """
+    table, hand, rng = PushingTable(horizon=context + frames), Pusher(), np.random.default_rng([seed, way])
+    frame, info = table.reset(seed=HELD_OUT + seed)
+    seen, actions = [frame] * context, []
+    for _ in range(frames):
+        actions.append(hand(frame, info, rng))
+        frame, _, _, _, info = table.step(actions[-1])
+        seen.append(frame)
+    pictures = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2).contiguous()
+    return pictures, torch.from_numpy(np.stack(actions))
 
 
 def _imagine(model: WorldModel, clip: Tensor, actions: Tensor) -> UInt8[Tensor, "1 t 3 h w"]:

@@ -1,46 +1,142 @@
-"""Writing files and folders so that nothing that existed is damaged, whatever happens in between."""
+"""Writing files and folders so that nothing that existed is damaged; what a mistyped path could have meant."""
 
-import difflib
+import os
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryFile, mkdtemp
+
+
+def check_new_file(path: Path, *, overwrite: bool = False) -> None:
+    """Raise what writing to `path` would raise, before the work that leads up to it; leaves no trace.
+
+    An existing file is a FileExistsError unless `overwrite`, a folder of that name an IsADirectoryError; a place in
+    which nothing can be made is a NotADirectoryError, PermissionError or other OSError that names it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; choose another --out, or pass --overwrite")
+    try:
+        with TemporaryFile(dir=_existing_parent(path)):
+            pass
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file beside `path`, then move it there in one step; missing folders are made.
+
+    Raises an OSError that names `path` where that fails; what was there before is then untouched.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
+    _make_parent(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.touch()
+        write(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into that takes the place of `folder` when the block ends well, and leaves no trace otherwise.
 
-    An existing, non-empty `folder` is a FileExistsError unless `overwrite`; a place that cannot be written is a
-    PermissionError or NotADirectoryError that names it.
+    An existing, non-empty `folder` is a FileExistsError unless `overwrite`, a file of that name always is one; a place
+    that cannot be written is an OSError that names it.
     """
-    if not overwrite and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists already; choose another name, remove it, or ask for overwriting")
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; expected a folder to make: choose another name, or remove the file")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists already and is not empty; choose another name, or remove it first")
+    _make_parent(folder)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         stage = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise type(error)(f"cannot write {folder}: {error.strerror or error}; choose a folder you may write") from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     try:
         yield stage
         stage.chmod(0o755)
         if folder.exists():
-            old = Path(mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            folder.replace(old / folder.name)
-            stage.replace(folder)
-            shutil.rmtree(old)
+            _exchange(stage, folder)
         else:
             stage.replace(folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def near_names(path: Path) -> str:
-    """`; did you mean ...?` with the neighbours of a path that does not exist, or nothing."""
+def nearby(path: Path) -> str:
+    """What to say of a path that does not exist: what is spelt most like it, else what there is in its place."""
+    parent, names = _neighbours(path)
+    near = near_names(path)
+    if near:
+        return f"there is no such file or folder; did you mean {' or '.join(near)}?"
+    where = "this folder" if parent == Path() else str(parent)
+    listed = f"holds {', '.join(names[:5])}{', ...' if names[5:] else ''}" if names else "is empty"
+    return f"there is no such file or folder; {where} {listed}"
+
+
+def near_names(path: Path) -> list[str]:
+    """The paths that a path which does not exist could have meant: neighbours spelt like its first missing part."""
+    parent, names = _neighbours(path)
+    missing = path.relative_to(parent).parts[:1]
+    return [str(parent / name) for part in missing for name in get_close_matches(part, names, n=3)]
+
+
+def _neighbours(path: Path) -> tuple[Path, list[str]]:
+    """The nearest folder above a path that exists, and the names in it that are not hidden."""
+    parent = path.parent
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
     try:
-        names = [entry.name for entry in path.parent.iterdir()]
+        return parent, sorted(entry.name for entry in parent.iterdir() if not entry.name.startswith("."))
     except OSError:
-        return ""
-    close = difflib.get_close_matches(path.name, names, n=3)
-    return f"; did you mean {' or '.join(str(path.parent / name) for name in close)}?" if close else ""
+        return parent, []
+
+
+def _existing_parent(path: Path) -> Path:
+    """The nearest thing above a path that exists, which must be a folder."""
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise NotADirectoryError(f"{path} cannot be written, for {place} is a file; expected a folder")
+    return place
+
+
+def _make_parent(path: Path) -> None:
+    _existing_parent(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _exchange(stage: Path, folder: Path) -> None:
+    """Put `stage` in the place of `folder`, which is deleted once that is done."""
+    grave = Path(mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    old = grave / folder.name
+    folder.replace(old)
+    try:
+        stage.replace(folder)
+    except OSError:
+        old.replace(folder)
+        raise
+    finally:
+        shutil.rmtree(grave, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> OSError:
+    # PyAV's errors are OSErrors too, but are made from other arguments.
+    kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
+    reason = error.strerror or str(error)
+    refusal: OSError = kind(f"{path} cannot be written ({reason}); make room, or choose a place you may write to")
+    return refusal

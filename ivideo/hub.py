@@ -11,8 +11,9 @@ actions or heads are there, the released `llm.*`, `action_linear.*`, `reward_lin
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +23,16 @@ from torch import Tensor
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import near_names, staged_folder
 from ivideo.heads import HeadsConfig
-from tokenizer.checkpoint import load_tokenizer, save_tokenizer
+from tokenizer.checkpoint import PICKLE_SUFFIXES, load_tokenizer, save_tokenizer
 from transformer import Sampling
 from transformer.checkpoint import (
     llama_state_dict,
     load_llama_state_dict,
-    read_config,
     read_tensors,
     write_config,
     write_tensors,
 )
+from transformer.checkpoint import read_config as read_transformer_config
 
 if TYPE_CHECKING:
     from ivideo.world_model import WorldModel, WorldModelConfig
@@ -53,11 +54,16 @@ def load(source: str | Path, *, revision: str | None = None) -> "WorldModel":
     folder = resolve(source, revision=revision)
     tokenizer = load_tokenizer(folder / "tokenizer")
     tensors = read_tensors(folder / "transformer")
-    model = WorldModel(tokenizer, _read_config(folder, tensors))
+    config = read_config(folder, _shapes(tensors))
     plain = not any(name.startswith("llm.") for name in tensors)
     llama = {name.removeprefix("llm."): value for name, value in tensors.items() if plain or name.startswith("llm.")}
-    load_llama_state_dict(model.transformer, llama)
-    _load_extras(model, {name: value for name, value in tensors.items() if not plain and not name.startswith("llm.")})
+    extras = {name: value for name, value in tensors.items() if not plain and not name.startswith("llm.")}
+    try:
+        model = WorldModel(tokenizer, config)
+        load_llama_state_dict(model.transformer, llama)
+        _load_extras(model, extras)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be loaded: {error}") from error
     return model
 
 
@@ -89,46 +95,79 @@ def push(model: "WorldModel", repo: str, *, private: bool, message: str) -> str:
 
 
 def resolve(source: str | Path, *, revision: str | None = None) -> Path:
-    """The local folder of a model: a folder, a packaged name, or a Hub id, which is downloaded once."""
-    path = Path(source)
-    if path.is_dir():
-        if not (path / "tokenizer").is_dir() or not (path / "transformer").is_dir():
-            raise FileNotFoundError(f"{path} is no model folder: it needs the subfolders tokenizer/ and transformer/")
-        return path
+    """The local folder of a model: a model's folder or a training run's, a packaged name, or a Hub id.
+
+    What a Hub id names is downloaded once. FileNotFoundError, with names that are spelt alike, for what is none of
+    these; ValueError for a file, pickled checkpoints above all.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir() and str(source):
+        return _model_in(path)
     if path.is_file():
-        raise ValueError(
-            f"{path} is a file; a model is a folder of safetensors and config.json (or a Hub id). "
-            "Pickled checkpoints (.pt, .bin, .ckpt) are refused because loading them runs code"
-        )
-    if (ASSETS / str(source)).is_dir():
-        return ASSETS / str(source)
+        if path.suffix in PICKLE_SUFFIXES:
+            raise ValueError(
+                f"{path} is a pickled checkpoint, which could run code when it is opened, so it is refused; expected a "
+                "folder with safetensors files: convert it where you trust it"
+            )
+        raise ValueError(f"{path} is a file; expected a model: a folder, a packaged name or a Hugging Face Hub id")
+    if str(source) in packaged():
+        return _model_in(ASSETS / str(source))
     parts = str(source).split("/")
-    if len(parts) != 2 or not all(parts) or parts[0] in {".", "..", "~"}:
-        known = sorted(folder.name for folder in ASSETS.iterdir()) if ASSETS.is_dir() else []
-        raise FileNotFoundError(
-            f"no model {str(source)!r}: it is no folder, no packaged model ({', '.join(known) or 'none'}) and no "
-            f"Hub id of the form owner/name{near_names(path)}"
-        )
-    return _download(str(source), revision)
+    if len(parts) == 2 and all(parts) and parts[0] not in {".", "..", "~"}:
+        return _model_in(_download(str(source), revision))
+    raise FileNotFoundError(_unknown(str(source)))
+
+
+def packaged() -> list[str]:
+    """Names of the models that ship inside the package."""
+    return sorted(folder.name for folder in ASSETS.iterdir() if folder.is_dir()) if ASSETS.is_dir() else []
+
+
+def _model_in(folder: Path) -> Path:
+    """The folder itself, or `model/` of a training run."""
+    for place in (folder, folder / "model"):
+        if (place / "tokenizer").is_dir() and (place / "transformer").is_dir():
+            return place
+    held = sorted(entry.name for entry in folder.iterdir())
+    raise FileNotFoundError(
+        f"{folder} is no model: expected the subfolders tokenizer/ and transformer/, but it holds "
+        f"{', '.join(held[:5]) or 'nothing'}{', ...' if held[5:] else ''}"
+    )
+
+
+def _unknown(source: str) -> str:
+    near = [*get_close_matches(source, packaged(), n=1), *near_names(Path(source))]
+    remedy = f"did you mean {' or '.join(near)}?" if near else "expected a folder, or a Hub id such as owner/name"
+    known = f"the packaged models are {', '.join(packaged())}" if packaged() else "no models are packaged"
+    return f"there is no model {source!r}: it is neither a folder here nor a Hugging Face Hub id, and {known}; {remedy}"
 
 
 def _download(repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
 
+    near = near_names(Path(repo))
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     try:
         return Path(
             snapshot_download(repo, revision=revision, allow_patterns=["*/config.json", "*.safetensors", "*.json"])
         )
+    except HFValidationError as error:
+        raise FileNotFoundError(_unknown(repo)) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError) as error:
         raise FileNotFoundError(
-            f"{repo!r} is no folder here, and the Hugging Face Hub cannot be reached to download it. Connect and try "
-            f"again, or download it elsewhere and pass the folder"
+            f"there is no folder {repo!r} here, and the Hugging Face Hub cannot be reached to look for it there"
+            f"{hint or '; connect and try again, or download it elsewhere and give the folder'}"
         ) from error
     except HfHubHTTPError as error:
         raise FileNotFoundError(
-            f"the Hugging Face Hub has no {repo!r} that is open to you (revision {revision or 'main'}); check the "
-            "spelling, or log in with `hf auth login`"
+            f"there is no folder {repo!r} here, and the Hugging Face Hub has no model of that name that is open to you "
+            f"(revision {revision or 'main'}){hint or '; check the spelling, or log in with `hf auth login`'}"
         ) from error
 
 
@@ -142,36 +181,49 @@ def _beyond_released(model: "WorldModel") -> dict[str, Any] | None:
         "goal_conditioned": config.goal_conditioned,
         "sampling": asdict(config.sampling),
     }
-    return None if written == _released_settings(_extras(model)) else written
+    return None if written == _released_settings(_shapes(_extras(model))) else written
 
 
-def _released_settings(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _released_settings(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """The settings a released checkpoint implies by the tensors it has."""
-    action = tensors.get("action_linear.weight")
+    action = shapes.get("action_linear.weight")
     return {
-        "embedding": asdict(EmbeddingConfig(action_dim=0 if action is None else action.shape[1])),
-        "heads": asdict(HeadsConfig(reward="reward_linear.weight" in tensors)),
+        "embedding": asdict(EmbeddingConfig(action_dim=0 if action is None else action[1])),
+        "heads": asdict(HeadsConfig(reward="reward_linear.weight" in shapes)),
         "vocabulary": "full",
         "goal_conditioned": False,
         "sampling": asdict(Sampling()),
     }
 
 
-def _read_config(folder: Path, tensors: Mapping[str, Tensor]) -> "WorldModelConfig":
+def read_config(folder: Path, shapes: Mapping[str, Sequence[int]]) -> "WorldModelConfig":
+    """The config of the model in a folder; `shapes` of its transformer's tensors say what a released one leaves out.
+
+    ValueError, naming the file and key, for settings that are unknown or of the wrong type.
+    """
+    from ivideo.config.build import build
+    from ivideo.config.given import mark
     from ivideo.world_model import WorldModelConfig
 
+    transformer = read_transformer_config(folder / "transformer")
     path = folder / "world_model.json"
+    settings = _read_settings(path) if path.exists() else _released_settings(shapes)
+    config = build(WorldModelConfig, {key: mark(value, str(path)) for key, value in settings.items()})
+    return replace(config, transformer=transformer)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
     try:
-        written = json.loads(path.read_text()) if path.exists() else _released_settings(tensors)
-        return WorldModelConfig(
-            transformer=read_config(folder / "transformer"),
-            embedding=EmbeddingConfig(**written.pop("embedding")),
-            heads=HeadsConfig(**written.pop("heads")),
-            sampling=Sampling(**written.pop("sampling")),
-            **written,
-        )
-    except (TypeError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} does not describe a world model: {error}") from error
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}); it is truncated or damaged, fetch it again") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} holds a single {type(settings).__name__}; expected an object with a model's settings")
+    return settings
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def _extras(model: "WorldModel") -> dict[str, Tensor]:

@@ -4,7 +4,6 @@ Nothing here guesses: a file that decodes short of what its header promises is r
 its place and then moved there, so that a crash leaves either the old file or the new one.
 """
 
-import difflib
 import math
 import os
 from pathlib import Path
@@ -19,7 +18,8 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivideo.video_encoding import ENCODERS, replace_file
+from ivideo.files import nearby, replace_file
+from ivideo.video_encoding import ENCODERS
 
 _CHUNK = 64
 _PICTURES = ("image2", "png_pipe", "jpeg_pipe", "bmp_pipe", "webp_pipe", "tiff_pipe", "pgm_pipe", "ppm_pipe")
@@ -161,17 +161,6 @@ def _check_file(path: Path) -> None:
         raise FileNotFoundError(f"{path}: {nearby(path)}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty; expected an mp4, webm or gif: fetch or record it again")
-
-
-def nearby(path: Path) -> str:
-    """Return what to say of a path that does not exist: what there is instead, the most similar names first."""
-    parent = path.parent
-    while not parent.is_dir() and parent != parent.parent:
-        parent = parent.parent
-    names = sorted(entry.name for entry in parent.iterdir())
-    part = path.relative_to(parent).parts[0]
-    near = difflib.get_close_matches(part, names, n=3, cutoff=0.5) or names[:5]
-    return f"there is no such file or folder; {parent} " + (f"has {', '.join(near)}" if near else "is empty")
 
 
 def _decode(

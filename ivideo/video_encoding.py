@@ -1,7 +1,5 @@
-"""Pictures into mp4, webm, gif and png files, each written beside its place and moved there when it is complete."""
+"""Pictures into mp4, webm, gif and png files."""
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -11,34 +9,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 Pixels = UInt8[np.ndarray, "t h w 3"]
-
-
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Write beside the path, then move there in one step."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path}: a folder; expected the name of a file to write")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise NotADirectoryError(
-            f"{path}: {error.filename} is a file; expected a folder to write into: choose another place"
-        ) from error
-    except OSError as error:
-        raise type(error)(
-            f"{path}: the folder {path.parent} cannot be made ({error.strerror}); choose a place you may write to"
-        ) from error
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.touch()
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        # PyAV's errors are OSErrors too, but are made from other arguments.
-        kind = next(base for base in type(error).__mro__ if base.__module__ == "builtins")
-        raise kind(f"{path}: it cannot be written ({reason}); choose a place you may write to") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _mp4(path: Path, pixels: Pixels, fps: float) -> None:

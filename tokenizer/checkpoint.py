@@ -7,9 +7,11 @@ Only safetensors are read: a pickle can run code when it is opened.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError
@@ -83,9 +85,14 @@ def save_tokenizer(tokenizer: VideoTokenizer, folder: Path | str, *, dtype: torc
         for name, tensor in tokenizer.state_dict().items()
     }
     part = folder / f"{WEIGHTS_FILE}.part"  # a save that is cut short leaves the earlier weights whole
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.chmod(0o644)  # safetensors leaves it to its owner alone
-    part.replace(folder / WEIGHTS_FILE)
+    try:
+        save_file(tensors, part, metadata={"format": "pt"})
+        part.chmod(0o644)  # safetensors leaves it to its owner alone
+        part.replace(folder / WEIGHTS_FILE)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_tokenizer(folder: Path | str) -> VideoTokenizer:
@@ -95,13 +102,18 @@ def load_tokenizer(folder: Path | str) -> VideoTokenizer:
     tokenizer's, for weights that do not fit it (naming each tensor) and for pickled weights.
     """
     folder = Path(folder)
-    config = config_from_json(_read_config(folder / CONFIG_FILE), source=str(folder / CONFIG_FILE))
-    tokenizer = VideoTokenizer(config)
+    tokenizer = VideoTokenizer(read_config(folder))
     path = _weights_path(folder)
     tensors = _read_weights(path)
     _check_tensors(tokenizer.state_dict(), tensors, path)
     tokenizer.load_state_dict(tensors)
     return tokenizer.eval()
+
+
+def read_config(folder: Path | str) -> TokenizerConfig:
+    """The configuration of the tokenizer in `folder`, without its weights; raises as `load_tokenizer` does."""
+    path = Path(folder) / CONFIG_FILE
+    return config_from_json(_read_document(path), source=str(path))
 
 
 def config_to_json(config: TokenizerConfig) -> dict[str, object]:
@@ -131,14 +143,20 @@ def config_from_json(document: dict[str, Any], *, source: str = CONFIG_FILE) -> 
         if given != constant and key not in IGNORED_CONSTANTS:
             raise ValueError(f"{source} sets {key} to {given!r}; only {constant!r} is supported")
     for key, kind in BLOCK_TYPES.items():
-        if set(given := document.pop(key, [kind])) - {kind}:
+        given = document.pop(key, [kind])
+        if not isinstance(given, list) or any(name != kind for name in given):
             raise ValueError(f"{source} lists {given} under {key}; only {kind!r} is supported")
     values |= {name: document.pop(name) for name in _extensions() if name in document}
-    values["quantizer"] = _quantizer_from_json(document.pop("quantizer", {"kind": "GradientVQ"}), source)
+    quantizer = document.pop("quantizer", {"kind": "GradientVQ"})
     if document:
         raise ValueError(f"{source} has keys that no tokenizer knows: {', '.join(sorted(document))}; remove them")
-    values["channels"] = tuple(values["channels"])
-    return TokenizerConfig(**values)
+    values = _typed(TokenizerConfig, values, source, RELEASED_NAMES) | {
+        "quantizer": _quantizer_from_json(quantizer, source)
+    }
+    try:
+        return TokenizerConfig(**values)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
 
 
 def _extensions() -> dict[str, object]:
@@ -150,26 +168,44 @@ def _extensions() -> dict[str, object]:
     }
 
 
-def _quantizer_from_json(document: dict[str, Any], source: str) -> GradientVQ | EMAVQ | FSQ | SimVQ:
-    options = dict(document)
-    kind = QUANTIZERS.get(options.pop("kind", ""))
+def _quantizer_from_json(document: object, source: str) -> GradientVQ | EMAVQ | FSQ | SimVQ:
+    options = dict(document) if isinstance(document, dict) else {}
+    kind = QUANTIZERS.get(str(options.pop("kind", "")))
     if kind is None:
         known = ", ".join(QUANTIZERS)
-        raise ValueError(f"{source} asks for quantizer {document.get('kind')!r}; expected one of {known}")
+        raise ValueError(f"{source} has {document!r} for a quantizer; expected a kind, one of {known}, and its options")
     unknown = options.keys() - {field.name for field in fields(kind)}
     if unknown:
         raise ValueError(f"{source} gives {kind.__name__} unknown options: {', '.join(sorted(unknown))}; remove them")
-    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    return kind(**arguments)
+    return kind(**_typed(kind, options, source, {}))
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _typed(cls: type[Any], values: dict[str, Any], source: str, spelt: Mapping[str, str]) -> dict[str, Any]:
+    """The values for fields of `cls`, lists as tuples; a `ValueError` names one of the wrong type, as it is `spelt`."""
+    for field in fields(cls):
+        if field.name in values and not _fits(values[field.name], field.type):
+            name, wanted = spelt.get(field.name, field.name), getattr(field.type, "__name__", str(field.type))
+            raise ValueError(f"{source} sets {name} to {values[field.name]!r}; expected {wanted}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
+    if isinstance(hint, UnionType):
+        return any(_fits(value, member) for member in get_args(hint))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _read_document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the folder of a saved tokenizer")
     try:
         document = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); copy or download it again") from error
+        raise ValueError(f"{path} is not valid JSON ({error}): it is truncated or damaged; copy or download it again") from error
     if not isinstance(document, dict):
         raise ValueError(f"{path} holds a {type(document).__name__}; expected a JSON object")
     return document
@@ -192,7 +228,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}); copy or download it again") from error
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): it is truncated or damaged; copy or download it again") from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

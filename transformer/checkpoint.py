@@ -85,7 +85,7 @@ def read_config(folder: str | Path, **changes: Any) -> TransformerConfig:
     try:
         llama = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); fetch or write it again") from error
+        raise ValueError(f"{path} is not valid JSON ({error}): it is truncated or damaged; fetch it again") from error
     if not isinstance(llama, dict):
         raise ValueError(f"{path} holds a {type(llama).__name__} where a Llama config, a JSON object, is expected")
     try:
@@ -119,7 +119,7 @@ def read_tensors(folder: str | Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is no complete safetensors file ({error}); fetch or write it again") from error
+        raise ValueError(f"{path} is no complete safetensors file ({error}): it is truncated or damaged; fetch it again") from error
 
 
 def write_tensors(tensors: Mapping[str, Tensor], folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -137,6 +137,8 @@ def write_tensors(tensors: Mapping[str, Tensor], folder: str | Path, *, dtype: t
         save_file(stored, partial, metadata={"format": "pt"})
         partial.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
         partial.replace(folder / WEIGHTS_FILE)
+    except SafetensorError as error:  # how safetensors reports a full disk
+        raise OSError(f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
 

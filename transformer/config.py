@@ -106,7 +106,13 @@ class TransformerConfig:
             raise ValueError(f"the Llama config lacks {', '.join(missing)}; is it the config.json of a transformer?")
         fields = {ours: llama[theirs] for ours, theirs in _LLAMA_NAMES.items() if llama.get(theirs) is not None}
         ropes = [llama.get(key) or {} for key in ("rope_parameters", "rope_scaling")]
+        if not all(isinstance(rope, Mapping) for rope in ropes):
+            raise ValueError(f"the Llama config has {ropes} for rope_parameters and rope_scaling; expected objects")
         theta = ropes[0].get("rope_theta") or llama.get("rope_theta")
+        for name, value in {**fields, "rope_theta": 1.0 if theta is None else theta}.items():
+            if isinstance(value, bool) or not isinstance(value, int if name in _REQUIRED else int | float):
+                kind = "a whole number" if name in _REQUIRED else "a number"
+                raise ValueError(f"the Llama config has {_LLAMA_NAMES.get(name, name)}={value!r}; expected {kind}")
         config = cls(**fields | ({} if theta is None else {"rope_theta": float(theta)}) | changes)
         supported = {
             "model_type": "llama",

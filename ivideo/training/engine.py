@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.run import RunFolder
@@ -25,11 +24,6 @@ def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | No
         if loop.devices > 1:
             fabric.launch()
     return fabric
-
-
-def speaks() -> bool:
-    """Whether this is the process that writes files and talks to people: the first of a run's, or the only one."""
-    return rank_zero_only.rank == 0  # type: ignore[attr-defined,no-any-return]
 
 
 def _loggers(run: RunFolder | None, resumed_step: int | None) -> list[TensorBoardLogger]:

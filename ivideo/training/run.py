@@ -13,12 +13,12 @@ from typing import IO, Any
 import torch
 import yaml
 from jaxtyping import UInt8
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from ivideo.config import save_config
 from ivideo.training import checkpoints
 from ivideo.training.checkpoints import Checkpoint
+from ivideo.training.process import is_first
 from ivideo.video import grid, strip, write_video
 
 _OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "checkpoints", "model", "lock")
@@ -74,7 +74,7 @@ class RunFolder:
         """What a person should know about how the folder was found."""
         self._metrics: IO[str] | None = None
         self._lock: IO[str] | None = None
-        if rank_zero_only.rank:  # type: ignore[attr-defined]
+        if not is_first():
             return  # one of several processes; the first one has the folder
         check_vacant(config, resume=resume, overwrite=overwrite)
         try:
@@ -183,6 +183,8 @@ def check_vacant(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
     """Raise `FileExistsError` where a run may not go, before anything is loaded for it."""
     if resume and overwrite:
         raise ValueError("resume and overwrite are both set; one goes on with a run, the other deletes it")
+    if not is_first():
+        return
     folder = config.folder
     left = sorted(entry.name for entry in folder.iterdir() if entry.name != "lock") if folder.is_dir() else []
     if left and not (resume or overwrite):

@@ -11,12 +11,12 @@ from ivideo.config import parse
 from ivideo.data import EpisodeStore, SegmentSampler
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig
-from ivideo.training.engine import speaks
 from ivideo.training.held_out import reconstruct
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
+from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.weights import start_tokenizer
 from tokenizer import TokenizerConfig, VideoTokenizer
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         config_folder="tokenizer",
     )
     result = train_tokenizer(settings)
-    if result.exit_code == 0 and speaks():
+    if result.exit_code == 0 and is_first():
         folder = settings.run.folder
         print(f"the tokenizer is in {folder / 'model'}; next: ivideo train world-model --tokenizer {folder}")
     return result.exit_code

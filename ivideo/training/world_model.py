@@ -13,12 +13,12 @@ from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig, model_inputs
-from ivideo.training.engine import speaks
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
+from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.token_cache import TokenCache
 from ivideo.training.weights import find_tokenizer, start_from, with_context
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
         config_folder="world_model",
     )
     result = train_world_model(settings)
-    if result.exit_code == 0 and speaks():
+    if result.exit_code == 0 and is_first():
         folder = settings.run.folder / "model"
         print(f"the world model is in {folder}; next: ivideo evaluate {folder}, or ivideo predict {folder} VIDEO")
     return result.exit_code

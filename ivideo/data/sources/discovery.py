@@ -6,7 +6,7 @@ from pathlib import Path
 from ivideo.data.sources import arrays, bair, bridge, droid, language_table, metaworld, videos
 from ivideo.data.sources.npz import Arrays
 from ivideo.data.sources.source import Item, Layout
-from ivideo.video import nearby
+from ivideo.files import nearby
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".gif")
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".npy")
