@@ -18,6 +18,7 @@ from ivideo.config import parse
 from ivideo.evaluation.evaluate import HELD_OUT, evaluate_cases, table_case
 from ivideo.evaluation.imagine import GREEDY
 from ivideo.evaluation.rollout import RolloutTable
+from ivideo.files import check_new_file
 from ivideo.simulate.policies import Pusher
 from ivideo.simulate.pushing_table import PushingTable
 from ivideo.video import grid, write_video
@@ -48,15 +49,19 @@ class Demo:
     overwrite: bool = False
     """Replace the files of an earlier demo."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("frames", 1), ("clips", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+
 
 def main(argv: list[str]) -> int:
     """`ivideo demo [--train]`."""
     wanted = parse(Demo, argv, prog="ivideo demo", description="Imagine the pushing table beside the true one.")
     out = Path(wanted.out)
     files = [out / f"futures.{kind}" for kind in ("mp4", "gif", "png")]
-    taken = [path for path in files if path.exists()]
-    if taken and not wanted.overwrite:
-        raise FileExistsError(f"{taken[0]} exists already; choose another --out, or pass --overwrite")
+    for path in files:
+        check_new_file(path, overwrite=wanted.overwrite)
     began = time.perf_counter()
     source = wanted.model
     if wanted.train:
@@ -64,6 +69,7 @@ def main(argv: list[str]) -> int:
 
         source = str(train(out, seed=wanted.seed, overwrite=wanted.overwrite))
     model = WorldModel.from_pretrained(source)
+    model.check_actions(torch.zeros(2), where="the pushing table: ")
     rate = show(model, files, frames=wanted.frames, seed=wanted.seed)
     table = measure(model, clips=wanted.clips, seed=wanted.seed)
     Console(width=80).print(table.rich("Held-out clips in which an object is pushed, imagined freely"))
@@ -83,7 +89,8 @@ def main(argv: list[str]) -> int:
 
 def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
     """The short table: pixels and objects on held-out clips in which an object is pushed."""
-    case = table_case(seed, context=model.context_frames, frames=10, clips=clips)
+    size = model.tokenizer.config.resolution
+    case = table_case(seed, context=model.context_frames, frames=10, clips=clips, size=size)
     whole = evaluate_cases(model, [case], (seed,), GREEDY)
     figures = tuple(figure for figure in whole.figures if figure.quantity in SHOWN)
     return RolloutTable(clips=whole.clips, horizons=whole.horizons, figures=figures)
@@ -91,7 +98,8 @@ def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
 
 def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> float:
     """Write the table and its imagined twin under four ways to move the pusher; frames a second at batch 1."""
-    plays = [_play(seed, way, frames, model.context_frames) for way in range(WAYS)]
+    size = model.tokenizer.config.resolution
+    plays = [_play(seed, way, frames, model.context_frames, size) for way in range(WAYS)]
     true, ways = torch.stack([seen for seen, _ in plays]), torch.stack([actions for _, actions in plays])
     began = time.perf_counter()
     imagined = torch.cat([_imagine(model, clip, way) for clip, way in zip(true, ways, strict=True)])
@@ -107,14 +115,14 @@ def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> flo
 
 
 def _play(
-    seed: int, way: int, frames: int, context: int
+    seed: int, way: int, frames: int, context: int, size: int
 ) -> tuple[UInt8[Tensor, "t 3 h w"], Float[Tensor, "{frames} 2"]]:
     """What the table looks like while a scripted hand pushes things about, and the hand's actions.
 
     The first frame depends on the seed alone; it is shown for all of the context. The hand has a mind of its own for
     every `way`.
     """
-    table, hand, rng = PushingTable(horizon=context + frames), Pusher(), np.random.default_rng([seed, way])
+    table, hand, rng = PushingTable(size, horizon=context + frames), Pusher(), np.random.default_rng([seed, way])
     frame, info = table.reset(seed=HELD_OUT + seed)
     seen, actions = [frame] * context, []
     for _ in range(frames):

@@ -12,7 +12,8 @@ from ivideo.config import parse
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
 from ivideo.evaluation.metrics import psnr
-from ivideo.video import grid, write_video
+from ivideo.files import check_new_file
+from ivideo.video import check_output, grid, write_video
 from ivideo.world_model import WorldModel
 from transformer import Sampling
 
@@ -42,7 +43,7 @@ class Prediction:
     seed: int = 0
     """Future i draws from a seed derived from this one and i."""
     temperature: float | None = None
-    """How boldly tokens are drawn; 0 always takes the likeliest, which makes all futures one. Null: as the model says."""
+    """How boldly tokens are drawn; 0 takes the likeliest, which makes all futures one. Null: as the model says."""
     top_k: int | None = None
     """Draw among this many likeliest tokens, 0 for all; null: as the model says."""
     out: str = "futures.mp4"
@@ -53,6 +54,11 @@ class Prediction:
     """Where to compute, such as cpu or cuda."""
     overwrite: bool = False
     """Replace files of those names."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("episode", 0), ("start", 0), ("stride", 1), ("frames", 1), ("samples", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
 
 
 def main(argv: list[str]) -> int:
@@ -66,9 +72,11 @@ def main(argv: list[str]) -> int:
     )
     out = Path(wanted.out)
     strip = out.with_suffix(".png")
+    if out.suffix.lower() == ".png":
+        raise ValueError(f"out is {out}; expected .mp4, .webm or .gif: a .png strip is written beside it in any case")
+    check_output(out, fps=wanted.fps)
     for path in (out, strip):
-        if path.exists() and not wanted.overwrite:
-            raise FileExistsError(f"{path} exists already; choose another --out, or pass --overwrite")
+        check_new_file(path, overwrite=wanted.overwrite)
     model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
     episode = _episode(wanted, model.tokenizer.config.resolution)
     clip, truth = _window(episode, wanted, model.context_frames)
@@ -104,7 +112,9 @@ def _sampling(wanted: Prediction, usual: Sampling) -> Sampling:
 def _episode(wanted: Prediction, size: int) -> Episode:
     episodes = open_episodes(wanted.video, size=size, camera=wanted.camera, limit=wanted.episode + 1)
     if not 0 <= wanted.episode < len(episodes):
-        raise ValueError(f"episode {wanted.episode} is not among the {len(episodes)} of {wanted.video}")
+        raise ValueError(
+            f"episode is {wanted.episode}, but {wanted.video} holds {len(episodes)}; expected 0 to {len(episodes) - 1}"
+        )
     return episodes[wanted.episode]
 
 
@@ -112,13 +122,11 @@ def _window(
     episode: Episode, wanted: Prediction, context: int
 ) -> tuple[UInt8[Tensor, "c 3 h w"], UInt8[Tensor, "f 3 h w"]]:
     """Context frames, and as many of the true frames after them as there are."""
-    if wanted.start < 0 or wanted.stride < 1:
-        raise ValueError(f"start is {wanted.start} and stride {wanted.stride}; expected start >= 0 and stride >= 1")
     frames = episode.frames[wanted.start :: wanted.stride][: context + wanted.frames]
     if len(frames) < context:
         raise ValueError(
-            f"{episode.name or wanted.video} has {len(episode)} frames, {len(frames)} from frame {wanted.start} on; "
-            f"the model starts from {context}"
+            f"{episode.name or wanted.video} has {len(episode)} frames, of which start {wanted.start} and stride "
+            f"{wanted.stride} leave {len(frames)}; expected {context} or more, from which the model starts"
         )
     return frames[:context], frames[context:]
 
@@ -132,11 +140,12 @@ def _actions(episode: Episode, wanted: Prediction, model: WorldModel) -> Float[T
     first = wanted.start + (model.context_frames - 1) * wanted.stride
     actions = episode.actions[first :: wanted.stride][: wanted.frames]
     if len(actions) < wanted.frames:
+        fewer = f"pass --frames {len(actions)}" if len(actions) else "give a longer video"
         raise ValueError(
             f"{wanted.frames} frames need {wanted.frames} actions and the video has {len(actions)} after its context; "
-            f"pass --frames {len(actions)}, another --start, or --actions none"
+            f"{fewer}, another --start, or --actions none"
         )
-    model.check_actions(actions)
+    model.check_actions(actions, where=f"{wanted.video}: ")
     return actions
 
 

@@ -104,6 +104,8 @@ def start(
     model: "WorldModel", frames: UInt8[Tensor, "*b c 3 h w"], *, goal: UInt8[Tensor, "*b 3 h w"] | None, seed: int
 ) -> RolloutState:
     """See `WorldModel.start`."""
+    if not abs(seed) < _SEEDS:
+        raise ValueError(f"seed is {seed}; expected a whole number between -2**62 and 2**62")
     context = model.tokenizer.encode_context(_context_frames(model, frames, goal).to(model.device))
     batch = context.codes.shape[0]
     book = model.tokenizer.context_codebook
@@ -197,13 +199,20 @@ def predict(
 ) -> UInt8[Tensor, "n t 3 h w"]:
     """See `WorldModel.predict`."""
     if actions is not None:
+        model.check_actions(actions)
+        if actions.ndim not in (2, 3):
+            raise ValueError(
+                f"actions have shape {list(actions.shape)}; expected [frames, action], or [samples, frames, action]"
+            )
         samples = actions.shape[0] if actions.ndim == 3 else samples
         available = actions.shape[-2]
         if frames is not None and frames > available:
-            raise ValueError(f"{frames} frames need {frames} actions; {available} were given")
+            raise ValueError(f"{frames} frames need {frames} actions; {available} were given: ask for fewer frames")
         frames = available if frames is None else frames
-    if frames is None or frames < 1:
+    if frames is None:
         raise ValueError("say how many frames to predict: pass actions, or frames=14")
+    if frames < 1 or samples < 1:
+        raise ValueError(f"frames is {frames} and samples {samples}; expected at least 1 of each")
     if frames > model.max_frames:
         raise ValueError(
             f"{frames} frames do not fit: the model reads {model.config.transformer.max_positions} positions, "
@@ -219,6 +228,8 @@ def predict(
     return torch.cat([context, future], dim=1)
 
 
+_SEEDS = 2**62
+"""Seeds lie below this, so that those of rows and branches still fit 64 bits."""
 _BRANCH = 1_000_003
 """Distance between the seeds of sibling branches; far from the +1 between the rows of a batch."""
 
@@ -238,7 +249,8 @@ def _context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) ->
     frames = frames[None] if frames.ndim == 4 else frames
     if frames.ndim != 5 or frames.dtype != torch.uint8 or frames.shape[2] != 3:
         raise ValueError(
-            f"context frames are {frames.dtype} {list(frames.shape)}; expected uint8 [c 3 h w] or [b c 3 h w]"
+            f"context frames are {frames.dtype} {list(frames.shape)}; expected RGB uint8 [c 3 h w] or [b c 3 h w], "
+            "from 0 to 255"
         )
     if frames.shape[-2:] != (size, size):
         raise ValueError(
@@ -246,11 +258,18 @@ def _context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) ->
             f"for instance with read_video(path, size={size})"
         )
     if model.config.goal_conditioned != (goal is not None):
-        needs = "needs a goal frame" if model.config.goal_conditioned else "takes no goal: leave it out"
+        needs = (
+            "starts from a goal frame too: pass goal="
+            if model.config.goal_conditioned
+            else "takes no goal: leave it out"
+        )
         raise ValueError(f"this model {needs}")
     wanted = model.context_frames - (goal is not None)
     if frames.shape[1] != wanted:
-        raise ValueError(f"{frames.shape[1]} context frames were given; this model starts from exactly {wanted}")
+        remedy = f"pass the last {wanted}, clip[-{wanted}:]" if frames.shape[1] > wanted else "give a longer clip"
+        raise ValueError(
+            f"{frames.shape[1]} context frames were given; this model starts from exactly {wanted}: {remedy}"
+        )
     if goal is None:
         return frames
     goal = goal[None] if goal.ndim == 3 else goal
@@ -261,8 +280,11 @@ def _row_actions(model: "WorldModel", state: RolloutState, action: Tensor | None
     if action is None:
         return None
     model.check_actions(action)
-    if action.ndim == 2 and len(action) != state.batch:
-        raise ValueError(f"{len(action)} actions for {state.batch} branches; give one for all, or one for each")
+    if action.ndim > 2 or (action.ndim == 2 and len(action) != state.batch):
+        raise ValueError(
+            f"actions have shape {list(action.shape)}; expected [{model.action_dim}], one for all {state.batch} "
+            f"branches, or [{state.batch}, {model.action_dim}], one for each"
+        )
     weight = next(model.parameters())
     return action.to(weight).expand(state.batch, -1)[:, None]
 

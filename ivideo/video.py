@@ -83,20 +83,25 @@ def write_video(
         OSError: the folder cannot be made or written, naming it; whatever was at `path` is untouched.
     """
     path = Path(path)
+    check_output(path, fps)
     suffix = path.suffix.lower()
-    if suffix not in ENCODERS:
-        raise ValueError(f"{path}: cannot write {suffix or 'without a suffix'}; expected {', '.join(ENCODERS)}")
     if frames.ndim != 4 or frames.shape[1] != 3 or frames.dtype != torch.uint8 or not frames.numel():
         raise ValueError(
             f"{path}: frames are {frames.dtype} {list(frames.shape)}; expected uint8 [t 3 h w], at least one frame"
         )
-    if not 0 < fps <= 240:
-        raise ValueError(f"fps is {fps}; expected more than 0 and at most 240 frames a second")
     if not 1 <= zoom <= 64:
         raise ValueError(f"zoom is {zoom}; expected 1 (off) to 64")
     pictures = rearrange(strip(frames)[None] if suffix == ".png" else frames, "t k h w -> t h w k").cpu()
     pixels = np.ascontiguousarray(pictures.numpy().repeat(zoom, 1).repeat(zoom, 2))
     replace_file(path, lambda temporary: ENCODERS[suffix](temporary, pixels, float(fps)))
+
+
+def check_output(path: Path, fps: int | float = 10) -> None:
+    """Raise what `write_video` would say of a file name and a rate, before there is anything to write."""
+    if path.suffix.lower() not in ENCODERS:
+        raise ValueError(f"{path}: cannot write {path.suffix or 'without a suffix'}; expected {', '.join(ENCODERS)}")
+    if not 0 < fps <= 240:
+        raise ValueError(f"fps is {fps}; expected more than 0 and at most 240 frames a second")
 
 
 def resize(frames: UInt8[Tensor, "t 3 h w"], size: int, crop: bool = True) -> UInt8[Tensor, "t 3 size size"]:

@@ -114,7 +114,7 @@ class WorldModel(nn.Module):
     def forward(self, codes: FrameCodes, actions: Float[Tensor, "b f a"] | None = None) -> Float[Tensor, "b s d"]:
         """Final-norm states of a whole segment; `actions[:, i]` leads to predicted frame i, None adds none."""
         if actions is not None:
-            self.check_actions(actions)
+            self._check_action_size(actions)
         books = self.tokenizer.context_codebook.detach(), self.tokenizer.dynamics_codebook.detach()
         hidden: Tensor = self.transformer(self.embedding(self.transformer, codes, actions, *books))
         return hidden
@@ -210,14 +210,21 @@ class WorldModel(nn.Module):
             self, clip, actions, frames=frames, samples=samples, goal=goal, seed=seed, sampling=sampling
         )
 
-    def check_actions(self, actions: Tensor) -> None:
-        """Refuses actions this model cannot take, naming both sizes."""
-        if not self.action_dim:
-            raise ValueError("this model is action-free; leave the actions out, or load an action-conditioned one")
-        if actions.shape[-1] != self.action_dim:
-            raise ValueError(f"an action has {actions.shape[-1]} values; this model takes {self.action_dim}")
+    def check_actions(self, actions: Tensor, where: str = "") -> None:
+        """Refuses actions this model cannot take, naming both sizes; the message begins with `where` they are from."""
+        self._check_action_size(actions, where)
         if not torch.isfinite(actions).all():
-            raise ValueError("actions hold NaN or infinite values; every action must be finite")
+            raise ValueError(f"{where}actions hold NaN or infinite values; expected finite numbers: repair them")
+
+    def _check_action_size(self, actions: Tensor, where: str = "") -> None:
+        if not self.action_dim:
+            raise ValueError(f"{where}this model is action-free; leave the actions out, or load one that takes actions")
+        size = actions.shape[-1] if actions.ndim else 0
+        if size != self.action_dim:
+            raise ValueError(
+                f"{where}an action has {size} values; this model takes {self.action_dim}: give it what it was trained "
+                "on, or leave the actions out"
+            )
 
     # ---------------------------------------------------------------------------------------- saving, loading
 
@@ -233,6 +240,7 @@ class WorldModel(nn.Module):
 
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
+        _check_device(device)
         model = hub.load(source, revision=revision)
         return model.to(device=device, dtype=dtype).eval()
 
@@ -243,6 +251,18 @@ class WorldModel(nn.Module):
     def push_to_hub(self, repo: str, *, private: bool = False, message: str = "Upload world model") -> str:
         """Uploads what `save_pretrained` writes and returns the address; needs a Hub login."""
         return hub.push(self, repo, private=private, message=message)
+
+
+def _check_device(device: torch.device | str) -> None:
+    """Refuse a device that is none, or that is not there, before anything is loaded."""
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(
+            f"device {str(device)!r} cannot be used ({reason}); expected cpu, or cuda, cuda:1 or mps where there is "
+            "one: `ivideo info` says what there is"
+        ) from error
 
 
 def layout_of(config: TokenizerConfig) -> TokenLayout:

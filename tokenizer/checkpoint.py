@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError
@@ -90,7 +90,9 @@ def save_tokenizer(tokenizer: VideoTokenizer, folder: Path | str, *, dtype: torc
         part.chmod(0o644)  # safetensors leaves it to its owner alone
         part.replace(folder / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
-        raise OSError(f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place") from error
+        raise OSError(
+            f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -103,7 +105,7 @@ def load_tokenizer(folder: Path | str) -> VideoTokenizer:
     """
     folder = Path(folder)
     tokenizer = VideoTokenizer(read_config(folder))
-    path = _weights_path(folder)
+    path = weights_path(folder)
     tensors = _read_weights(path)
     _check_tensors(tokenizer.state_dict(), tensors, path)
     tokenizer.load_state_dict(tensors)
@@ -205,13 +207,17 @@ def _read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): it is truncated or damaged; copy or download it again") from error
+        raise ValueError(
+            f"{path} is not valid JSON ({error}): it is truncated or damaged; copy or download it again"
+        ) from error
     if not isinstance(document, dict):
         raise ValueError(f"{path} holds a {type(document).__name__}; expected a JSON object")
     return document
 
 
-def _weights_path(folder: Path) -> Path:
+def weights_path(folder: Path | str) -> Path:
+    """The weights file in `folder`; `ValueError` where there are pickles instead, else `FileNotFoundError`."""
+    folder = Path(folder)
     path = folder / WEIGHTS_FILE
     if path.is_file():
         return path
@@ -228,7 +234,9 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"{path} is not a whole safetensors file ({error}): it is truncated or damaged; copy or download it again") from error
+        raise ValueError(
+            f"{path} is not a whole safetensors file ({error}): it is truncated or damaged; copy or download it again"
+        ) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 

@@ -107,6 +107,17 @@ def read_tensors(folder: str | Path) -> dict[str, Tensor]:
 
     FileNotFoundError where there is none; ValueError where it is damaged, or where there are only pickled weights.
     """
+    path = weights_path(folder)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no complete safetensors file ({error}): it is truncated or damaged; fetch it again"
+        ) from error
+
+
+def weights_path(folder: str | Path) -> Path:
+    """The weights file in a folder; ValueError where there are pickles instead, else FileNotFoundError."""
     path = Path(folder) / WEIGHTS_FILE
     if not path.is_file():
         pickled = sorted(file.name for pattern in _PICKLES for file in Path(folder).glob(pattern))
@@ -116,10 +127,7 @@ def read_tensors(folder: str | Path) -> dict[str, Tensor]:
                 f"pickle can run code; convert them to {WEIGHTS_FILE} with safetensors where you trust them"
             )
         raise FileNotFoundError(f"{path} does not exist; a transformer's folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no complete safetensors file ({error}): it is truncated or damaged; fetch it again") from error
+    return path
 
 
 def write_tensors(tensors: Mapping[str, Tensor], folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -138,7 +146,9 @@ def write_tensors(tensors: Mapping[str, Tensor], folder: str | Path, *, dtype: t
         partial.chmod(mode)  # safetensors makes files that only their owner can read, whatever the umask
         partial.replace(folder / WEIGHTS_FILE)
     except SafetensorError as error:  # how safetensors reports a full disk
-        raise OSError(f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place") from error
+        raise OSError(
+            f"{folder / WEIGHTS_FILE} cannot be written ({error}); make room or choose another place"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -101,6 +101,8 @@ def read_options(argv: Sequence[str], positional: Sequence[str], flags: Collecti
                 found.append((key, Given(MISSING, option)))
         elif word.startswith("-") and not word[1:2].isdigit():
             raise ValueError(f"unknown option {word!r}; options begin with two hyphens, --help lists them")
+        elif names and not word.strip():
+            raise ValueError(f"{names[0]} is empty; expected a value (an unset variable?)")
         elif names:
             found.append((name := names.pop(0), Given(word, name, is_text=True)))
         else:

@@ -61,6 +61,8 @@ def open_episodes(
     options = Options(
         size=size, camera=None if camera is None else str(camera), key=key, crop=crop, min_frames=min_frames
     )
+    if not str(source).strip():
+        raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
     items = find(path, limit)
     episodes: list[Episode] = []

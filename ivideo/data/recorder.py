@@ -34,7 +34,7 @@ class Record:
     max_steps: int | None = None
     """Cut episodes after so many steps."""
     overwrite: bool = False
-    """Replace a folder of that name."""
+    """Replace the episodes in a folder of that name."""
 
 
 def main(argv: list[str]) -> int:
@@ -47,10 +47,11 @@ def main(argv: list[str]) -> int:
         positional=("env", "out"),
     )
     folder = Path(wanted.out)
+    _check_folder(folder, overwrite=wanted.overwrite)
     with staged_folder(folder, overwrite=wanted.overwrite) as stage:
         episodes = record(
             wanted.env,
-            _policy(wanted.policy),
+            _policy(wanted),
             wanted.episodes,
             wanted.seed,
             size=wanted.size,
@@ -59,6 +60,19 @@ def main(argv: list[str]) -> int:
         save_episodes(stage, episodes)
     print("\n".join(describe(EpisodeStore(episodes, source=str(folder)))))
     return 0
+
+
+def _check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to replace what is there, and to replace anything but recorded episodes even when asked to."""
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if held and not overwrite:
+        raise FileExistsError(f"{folder} exists already; choose another folder, or pass --overwrite")
+    foreign = [name for name in held if not name.endswith(".npz")]
+    if foreign:
+        raise FileExistsError(
+            f"{folder} holds {foreign[0]}, which is no recorded episode, so it is not replaced; choose another folder, "
+            "or empty it yourself"
+        )
 
 
 def save_episodes(folder: Path, episodes: Sequence[Episode]) -> list[Path]:
@@ -76,9 +90,14 @@ def save_episodes(folder: Path, episodes: Sequence[Episode]) -> list[Path]:
     return paths
 
 
-def _policy(name: Literal["random", "scripted"]) -> Policy | None:
-    if name == "random":
+def _policy(wanted: Record) -> Policy | None:
+    if wanted.policy == "random":
         return None
+    if "PushingTable" not in wanted.env:
+        raise ValueError(
+            f"policy scripted plays ivideo/PushingTable-v0 alone, not {wanted.env}; pass --policy random, or call "
+            "ivideo.data.record with a policy of your own"
+        )
     from ivideo.simulate.policies import Mixed
 
     return Mixed()

@@ -51,6 +51,8 @@ def record(
         raise ValueError(f"episodes is {episodes}; expected at least 1")
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps}; expected at least 1, or None to let episodes end by themselves")
     made = isinstance(env, str)
     environment = _make(env) if isinstance(env, str) else env
     try:
@@ -60,6 +62,10 @@ def record(
             if progress is not None:
                 progress(number + 1)
         return recorded
+    except gymnasium.error.Error as error:
+        raise ValueError(
+            f"{_name(environment)} cannot be played ({error}); expected one that can be reset, stepped and rendered"
+        ) from error
     finally:
         if made:
             environment.close()

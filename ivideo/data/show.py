@@ -11,7 +11,8 @@ from ivideo.config import parse
 from ivideo.data.opening import open_episodes
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
-from ivideo.video import grid, write_video
+from ivideo.files import check_new_file
+from ivideo.video import check_output, grid, write_video
 
 COLUMNS = 10
 
@@ -44,8 +45,9 @@ def main(argv: list[str]) -> int:
         Show, argv, prog="ivideo data show", description="Say what a data set holds.", positional=("source",)
     )
     out = None if wanted.out is None else Path(wanted.out)
-    if out is not None and out.exists() and not wanted.overwrite:
-        raise FileExistsError(f"{out} exists already; choose another --out, or pass --overwrite")
+    if out is not None:
+        check_output(out)
+        check_new_file(out, overwrite=wanted.overwrite)
     if wanted.rows < 1:
         raise ValueError(f"rows is {wanted.rows}; expected at least 1 episode to draw")
     store = open_episodes(wanted.source, size=wanted.size, camera=wanted.camera, key=wanted.key, limit=wanted.limit)

@@ -17,6 +17,7 @@ from ivideo.data.segments import window_indices
 from ivideo.evaluation.clips import Clips, pushed_clips
 from ivideo.evaluation.imagine import imagine
 from ivideo.evaluation.rollout import RolloutTable, evaluate_rollouts
+from ivideo.files import check_new_file, replace_file
 from ivideo.simulate.demonstrations import demonstrate
 from ivideo.simulate.policies import Pusher
 from ivideo.world_model import WorldModel
@@ -53,8 +54,21 @@ class Evaluation:
     """Draw among this many likeliest tokens."""
     out: str | None = None
     """Write the figures, their protocol and versions to this JSON file."""
+    overwrite: bool = False
+    """Replace a file of that name."""
     device: str = "cpu"
-    """Where to compute."""
+    """Where to compute, such as cpu or cuda."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.clips < 1:
+            raise ValueError(f"frames is {self.frames} and clips {self.clips}; expected at least 1 of each")
+        if not self.seeds or min(self.seeds) < 0:
+            raise ValueError(f"seeds is {list(self.seeds)}; expected at least one, such as 0,1,2, and none below 0")
+        if not self.horizons or not 1 <= min(self.horizons) <= max(self.horizons) <= self.frames:
+            raise ValueError(
+                f"horizons is {list(self.horizons)}; expected imagined frames to report on, from 1 to frames, which is "
+                f"{self.frames}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,20 +90,28 @@ def main(argv: list[str]) -> int:
         description="Compare imagined with true frames on held-out clips.",
         positional=("model",),
     )
-    if wanted.out is not None and Path(wanted.out).exists():
-        raise FileExistsError(f"{wanted.out} exists already; choose another --out")
+    if wanted.out is not None:
+        check_new_file(Path(wanted.out), overwrite=wanted.overwrite)
+    sampling = Sampling(temperature=wanted.temperature, top_k=wanted.top_k)
     model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
     seeds = wanted.seeds if wanted.source == "pushing_table" else wanted.seeds[:1]
     cases = [_case(wanted, model, seed) for seed in seeds]
-    sampling = Sampling(temperature=wanted.temperature, top_k=wanted.top_k)
+    if cases[0].actions is not None and model.action_dim:
+        model.check_actions(cases[0].actions, where=f"{wanted.source}: ")
     began = time.perf_counter()
     table = evaluate_cases(model, cases, seeds, sampling, horizons=wanted.horizons)
     took = time.perf_counter() - began
     Console(width=80).print(table.rich(f"{wanted.model} on {wanted.source}, seeds {seeds}"))
     print(f"{table.clips} clips imagined twice in {took:.0f} s")
     if wanted.out is not None:
-        record = {"protocol": asdict(wanted) | {"seeds": seeds}, "clips": table.clips, "figures": [asdict(f) for f in table.figures]}
-        Path(wanted.out).write_text(json.dumps(record | {"torch": torch.__version__}, indent=2) + "\n")
+        record = {
+            "protocol": asdict(wanted) | {"seeds": seeds},
+            "clips": table.clips,
+            "figures": [asdict(figure) for figure in table.figures],
+            "torch": torch.__version__,
+        }
+        text = json.dumps(record, indent=2) + "\n"
+        replace_file(Path(wanted.out), lambda path: path.write_text(text, encoding="utf-8"))
     return 0
 
 
@@ -128,17 +150,20 @@ def evaluate_cases(
 def exchange_actions(actions: Float[Tensor, "n s a"], context: int, seed: int) -> Float[Tensor, "n s a"]:
     """Every clip with another clip's actions on the way to its imagined frames; no clip keeps its own."""
     if len(actions) < 2:
-        raise ValueError(f"there is {len(actions)} clip; actions can be exchanged between two or more: give more clips")
+        raise ValueError(
+            f"there is {len(actions)} clip; expected two or more, between which actions are exchanged: pass more "
+            "--clips, or --held_out all"
+        )
     order = torch.randperm(len(actions), generator=torch.Generator().manual_seed(seed))
     exchanged = actions.clone()
     exchanged[order, context - 1 :] = actions[order.roll(1), context - 1 :]
     return exchanged
 
 
-def table_case(seed: int, *, context: int, frames: int, clips: int) -> Case:
-    """Held-out clips of the pushing table in which an object is pushed."""
+def table_case(seed: int, *, context: int, frames: int, clips: int, size: int = 64) -> Case:
+    """Held-out clips of the pushing table in which an object is pushed, at a model's resolution."""
     found = pushed_clips(
-        demonstrate(Pusher(), episodes=max(2, clips // 2), seed=HELD_OUT + seed),
+        demonstrate(Pusher(), episodes=max(2, clips // 2), seed=HELD_OUT + seed, size=size),
         context=context,
         frames=frames,
         limit=clips,
@@ -148,9 +173,10 @@ def table_case(seed: int, *, context: int, frames: int, clips: int) -> Case:
 
 def _case(wanted: Evaluation, model: WorldModel, seed: int) -> Case:
     context, length = model.context_frames, model.context_frames + wanted.frames
+    size = model.tokenizer.config.resolution
     if wanted.source == "pushing_table":
-        return table_case(seed, context=context, frames=wanted.frames, clips=wanted.clips)
-    episodes = open_episodes(wanted.source, size=model.tokenizer.config.resolution, camera=wanted.camera)
+        return table_case(seed, context=context, frames=wanted.frames, clips=wanted.clips, size=size)
+    episodes = open_episodes(wanted.source, size=size, camera=wanted.camera)
     if wanted.held_out != "all":
         episodes = episodes.split(_held_out(wanted.held_out))[1]
     windows = [
@@ -160,7 +186,13 @@ def _case(wanted: Evaluation, model: WorldModel, seed: int) -> Case:
         for start in window_indices(len(episode), length)
     ][: wanted.clips]
     if not windows:
-        raise ValueError(f"no held-out episode of {wanted.source} has {length} frames; pass fewer --frames")
+        longest = max(map(len, episodes))
+        spare = longest - context
+        remedy = f"pass --frames {spare}" if spare > 0 else "give longer episodes"
+        raise ValueError(
+            f"no held-out episode of {wanted.source} has {length} frames, {context} to start from and {wanted.frames} "
+            f"to imagine; the longest has {longest}: {remedy}"
+        )
     cut = [(episode, slice(start, start + length), slice(start, start + length - 1)) for episode, start in windows]
     return Case(
         frames=torch.stack([episode.frames[shown] for episode, shown, _ in cut]),

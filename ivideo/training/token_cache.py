@@ -1,11 +1,17 @@
 """Windows that are tokenized once and trained on many times."""
 
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
 import torch
+from torch import Tensor
 
 from ivideo.data import SegmentSampler
 from ivideo.tokens import TokenBatch
 from ivideo.training.dataset import model_inputs
 from ivideo.world_model import WorldModel
+from tokenizer import FrameCodes
 
 CHUNK = 16
 """Windows that are tokenized at once."""
@@ -33,7 +39,8 @@ class TokenCache:
         if generation != self._generation or self._tokens is None:
             self._tokens = self._tokenize(generation)
             self._generation = generation
-        return self._tokens.rows(torch.tensor([self._row(index * batch_size + row) for row in range(batch_size)]))
+        rows = self._tokens.rows(torch.tensor([self._row(index * batch_size + row) for row in range(batch_size)]))
+        return replace(rows, codes=_mapped(rows.codes, Tensor.long))
 
     def _row(self, sample: int) -> int:
         epoch, place = divmod(sample, self._size)
@@ -45,8 +52,39 @@ class TokenCache:
 
     def _tokenize(self, generation: int) -> TokenBatch:
         chunks = -(-self._size // CHUNK)
-        parts = []
+        whole: TokenBatch | None = None
         for chunk in range(chunks):
             batch = model_inputs(self._windows.batch(generation * chunks + chunk, CHUNK), self._model)
-            parts.append(self._model.tokenize(batch.to(self._model.device)).to("cpu"))
-        return TokenBatch.stack(parts).rows(torch.arange(self._size))
+            tokens = self._model.tokenize(batch.to(self._model.device))
+            tokens = replace(tokens, codes=_mapped(tokens.codes, Tensor.int)).to("cpu")
+            if whole is None:
+                # One block for all: many small results among the large ones in between would keep the allocator from
+                # ever giving those back, which takes a hundred times the memory.
+                whole = _mapped(tokens, lambda value: value.new_empty(chunks * CHUNK, *value.shape[1:]))
+            _write(tokens, whole, chunk * CHUNK)
+        assert whole is not None
+        return _mapped(whole, lambda value: value[: self._size])
+
+
+T = TypeVar("T", TokenBatch, FrameCodes)
+
+
+def _mapped(tokens: T, change: Callable[[Tensor], Tensor]) -> T:
+    """The same with every tensor changed."""
+    changed: dict[str, Any] = {}
+    for field in fields(tokens):
+        value = getattr(tokens, field.name)
+        changed[field.name] = _mapped(value, change) if isinstance(value, FrameCodes) else value
+        if isinstance(value, Tensor):
+            changed[field.name] = change(value)
+    return replace(tokens, **changed)
+
+
+def _write(tokens: TokenBatch | FrameCodes, whole: TokenBatch | FrameCodes, first: int) -> None:
+    """Copy some rows into the whole, from row `first` on."""
+    for field in fields(tokens):
+        part, target = getattr(tokens, field.name), getattr(whole, field.name)
+        if isinstance(part, FrameCodes):
+            _write(part, target, first)
+        elif isinstance(part, Tensor):
+            target[first : first + len(part)] = part

@@ -143,7 +143,7 @@ def test_files_that_are_absent_or_damaged_are_named(folder: Path) -> None:
         ({"block_out_channels": "absent"}, "has no key 'block_out_channels'"),
         ({"act_fn": "gelu"}, "sets act_fn to 'gelu'; only 'silu' is supported"),
         ({"up_block_types": ["AttnUpDecoderBlock2D"]}, "lists .* under up_block_types; only 'UpDecoderBlock2D'"),
-        ({"quantizer": {"kind": "LFQ"}}, "asks for quantizer 'LFQ'; expected one of GradientVQ, EMAVQ"),
+        ({"quantizer": {"kind": "LFQ"}}, "'LFQ'} for a quantizer; expected a kind, one of GradientVQ, EMAVQ"),
         ({"quantizer": {"kind": "EMAVQ", "decai": 1}}, "gives EMAVQ unknown options: decai"),
         ({"patch_size": 3}, "patch_size 3 does not divide"),
     ],
