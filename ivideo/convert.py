@@ -8,6 +8,7 @@ import torch
 
 from ivideo import hub
 from ivideo.config import parse
+from ivideo.files import check_new_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ def main(argv: list[str]) -> int:
         description="Write a model anew in the released layout.",
         positional=("model", "folder"),
     )
+    check_new_folder(Path(wanted.folder))
     hub.save(hub.load(wanted.model), wanted.folder, dtype=getattr(torch, wanted.dtype))
     size = sum(path.stat().st_size for path in Path(wanted.folder).rglob("*") if path.is_file())
     print(f"wrote {wanted.folder}: {size / 1e6:.2f} MB as {wanted.dtype}")

@@ -20,11 +20,20 @@ def check_new_file(path: Path, *, overwrite: bool = False) -> None:
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already; choose another --out, or pass --overwrite")
+    place = _existing_parent(path)
     try:
-        with TemporaryFile(dir=_existing_parent(path)):
+        with TemporaryFile(dir=place):
             pass
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def check_new_folder(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise FileExistsError for a file of that name, and for a folder that is not empty unless `overwrite`."""
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; expected a folder to make: choose another name, or remove the file")
+    if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists already and is not empty; choose another name, or remove it first")
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
@@ -50,13 +59,9 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write into that takes the place of `folder` when the block ends well, and leaves no trace otherwise.
 
-    An existing, non-empty `folder` is a FileExistsError unless `overwrite`, a file of that name always is one; a place
-    that cannot be written is an OSError that names it.
+    Raises as `check_new_folder` does, and an OSError that names a place which cannot be written.
     """
-    if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; expected a folder to make: choose another name, or remove the file")
-    if not overwrite and folder.is_dir() and any(folder.iterdir()):
-        raise FileExistsError(f"{folder} exists already and is not empty; choose another name, or remove it first")
+    check_new_folder(folder, overwrite=overwrite)
     _make_parent(folder)
     try:
         stage = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

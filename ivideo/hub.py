@@ -136,10 +136,14 @@ def _model_in(folder: Path) -> Path:
 
 
 def _unknown(source: str) -> str:
-    near = [*get_close_matches(source, packaged(), n=1), *near_names(Path(source))]
+    near = [*get_close_matches(source, packaged(), n=1), *_near_folders(source)]
     remedy = f"did you mean {' or '.join(near)}?" if near else "expected a folder, or a Hub id such as owner/name"
     known = f"the packaged models are {', '.join(packaged())}" if packaged() else "no models are packaged"
     return f"there is no model {source!r}: it is neither a folder here nor a Hugging Face Hub id, and {known}; {remedy}"
+
+
+def _near_folders(source: str) -> list[str]:
+    return [name for name in near_names(Path(source)) if Path(name).is_dir()]
 
 
 def _download(repo: str, revision: str | None) -> Path:
@@ -151,7 +155,7 @@ def _download(repo: str, revision: str | None) -> Path:
         OfflineModeIsEnabled,
     )
 
-    near = near_names(Path(repo))
+    near = _near_folders(repo)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     try:
         return Path(
@@ -250,7 +254,7 @@ def _load_extras(model: "WorldModel", tensors: Mapping[str, Tensor]) -> None:
         if tensors[name].shape != expected[name].shape:
             raise ValueError(
                 f"transformer/model.safetensors: {name} is {list(tensors[name].shape)}, "
-                f"expected {list(expected[name].shape)}"
+                f"expected {list(expected[name].shape)}; is world_model.json of the same model?"
             )
         with torch.no_grad():
             expected[name].copy_(tensors[name])

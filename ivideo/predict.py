@@ -71,10 +71,10 @@ def main(argv: list[str]) -> int:
         positional=("model", "video"),
     )
     out = Path(wanted.out)
-    strip = out.with_suffix(".png")
     if out.suffix.lower() == ".png":
         raise ValueError(f"out is {out}; expected .mp4, .webm or .gif: a .png strip is written beside it in any case")
     check_output(out, fps=wanted.fps)
+    strip = out.with_suffix(".png")
     for path in (out, strip):
         check_new_file(path, overwrite=wanted.overwrite)
     model = WorldModel.from_pretrained(wanted.model, device=wanted.device)

@@ -255,14 +255,16 @@ class WorldModel(nn.Module):
 
 def _check_device(device: torch.device | str) -> None:
     """Refuse a device that is none, or that is not there, before anything is loaded."""
+    known = "expected cpu, or cuda, cuda:1 or mps where there is one: `ivideo info` says what there is"
     try:
-        torch.empty(1, device=device)
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{str(device)!r} is no device; {known}") from error
+    try:
+        torch.empty(1, device=place)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(
-            f"device {str(device)!r} cannot be used ({reason}); expected cpu, or cuda, cuda:1 or mps where there is "
-            "one: `ivideo info` says what there is"
-        ) from error
+        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); {known}") from error
 
 
 def layout_of(config: TokenizerConfig) -> TokenLayout:

@@ -186,7 +186,8 @@ def _typed(cls: type[Any], values: dict[str, Any], source: str, spelt: Mapping[s
     """The values for fields of `cls`, lists as tuples; a `ValueError` names one of the wrong type, as it is `spelt`."""
     for field in fields(cls):
         if field.name in values and not _fits(values[field.name], field.type):
-            name, wanted = spelt.get(field.name, field.name), getattr(field.type, "__name__", str(field.type))
+            name, hint = spelt.get(field.name, field.name), field.type
+            wanted = hint.__name__ if isinstance(hint, type) and get_origin(hint) is None else str(hint)
             raise ValueError(f"{source} sets {name} to {values[field.name]!r}; expected {wanted}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 

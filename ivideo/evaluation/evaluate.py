@@ -65,9 +65,10 @@ class Evaluation:
         if not self.seeds or min(self.seeds) < 0:
             raise ValueError(f"seeds is {list(self.seeds)}; expected at least one, such as 0,1,2, and none below 0")
         if not self.horizons or not 1 <= min(self.horizons) <= max(self.horizons) <= self.frames:
+            fitting = ",".join(map(str, sorted({1, self.frames})))
             raise ValueError(
                 f"horizons is {list(self.horizons)}; expected imagined frames to report on, from 1 to frames, which is "
-                f"{self.frames}"
+                f"{self.frames}: pass --horizons {fitting}"
             )
 
 
@@ -178,7 +179,11 @@ def _case(wanted: Evaluation, model: WorldModel, seed: int) -> Case:
         return table_case(seed, context=context, frames=wanted.frames, clips=wanted.clips, size=size)
     episodes = open_episodes(wanted.source, size=size, camera=wanted.camera)
     if wanted.held_out != "all":
-        episodes = episodes.split(_held_out(wanted.held_out))[1]
+        share = _held_out(wanted.held_out)
+        try:
+            episodes = episodes.split(share)[1]
+        except ValueError as error:
+            raise ValueError(f"{error}; or evaluate on every episode with --held_out all") from error
     windows = [
         (episode, int(start))
         for episode in episodes

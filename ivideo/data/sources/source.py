@@ -66,9 +66,8 @@ def make_episode(
 ) -> Episode:
     """Return the episode, resized, after checking what comes beside its frames; errors name the file."""
     if len(frames) < options.min_frames:
-        raise ValueError(
-            f"{path}: {len(frames)} frames; expected at least {options.min_frames}: drop the file or lower min_frames"
-        )
+        remedy = "drop the file" if options.min_frames <= 2 else "drop the file or lower min_frames"
+        raise ValueError(f"{path}: {len(frames)} frames; expected at least {options.min_frames}: {remedy}")
     if options.size is not None:
         frames = resize(frames, options.size, options.crop)
     steps = len(frames) - 1
