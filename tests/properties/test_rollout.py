@@ -225,7 +225,7 @@ def test_a_new_model_ignores_actions() -> None:
     ("arguments", "message"),
     [
         ({"frames": 2, "clip": clip(3, 1)[0]}, "3 context frames were given; this model starts from exactly 2"),
-        ({"frames": 2, "clip": clip(2, 1)[0, :, :1]}, "expected uint8"),
+        ({"frames": 2, "clip": clip(2, 1)[0, :, :1]}, "expected RGB uint8"),
         ({"frames": 2, "clip": clip(2, 1)[0, ..., :16]}, "this model sees 32x32"),
         ({"actions": torch.zeros(3, 5)}, "an action has 5 values; this model takes 2"),
         ({"actions": torch.full((3, 2), float("nan"))}, "NaN or infinite"),
