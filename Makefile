@@ -57,4 +57,5 @@ endif
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) install --editable '.[dev]'
+	$(PIP) install --no-deps "taming-transformers>=0.0.1" # without its requirements, which break a CPU torch
 	@touch $@

@@ -19,9 +19,11 @@ class HeadsConfig:
     reward: bool = False
     """Predict the reward that arrives with each frame (symlog regression)."""
     reward_weight: float = 1.0
+    """Weight of the reward's loss."""
     termination: bool = False
     """Predict whether each frame is terminal (logistic regression)."""
     termination_weight: float = 1.0
+    """Weight of the termination's loss."""
     action_reconstruction: float = 0.0
     """Weight of recovering the action from every state of the frame it led to; 0 is no such head."""
 

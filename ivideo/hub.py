@@ -212,7 +212,10 @@ def read_config(folder: Path, shapes: Mapping[str, Sequence[int]]) -> "WorldMode
     transformer = read_transformer_config(folder / "transformer")
     path = folder / "world_model.json"
     settings = _read_settings(path) if path.exists() else _released_settings(shapes)
-    config = build(WorldModelConfig, {key: mark(value, str(path)) for key, value in settings.items()})
+    try:
+        config = build(WorldModelConfig, {key: mark(value, "") for key, value in settings.items()})
+    except ValueError as error:
+        raise ValueError(f"{path} does not describe a world model: {error}") from error
     return replace(config, transformer=transformer)
 
 

@@ -219,7 +219,10 @@ class VideoTokenizer(nn.Module):
                 "(with_context_frames makes a tokenizer for fewer)"
             )
         dtype = self.quant_linear.weight.dtype
-        return frames.to(dtype) / 255 if frames.dtype == torch.uint8 else frames.to(dtype)
+        if frames.dtype == torch.uint8:
+            return frames.to(dtype) / 255
+        _check_range(frames)
+        return frames.to(dtype)
 
     def _check_frames(self, frames: Tensor) -> None:
         side = self.config.resolution
@@ -243,6 +246,18 @@ class VideoTokenizer(nn.Module):
             raise ValueError(
                 f"a batch of {rows.shape[0]} does not match a context of {context.batch} rows; fork or select it"
             )
+
+
+def _check_range(frames: Tensor) -> None:
+    """Refuses what are no pixels; frames that a tokenizer decoded reach somewhat beyond [0, 1]."""
+    if not frames.is_floating_point():
+        raise ValueError(f"frames are {frames.dtype}; expected uint8, or floats in [0, 1]")
+    low, high = (float(value) for value in frames.detach().aminmax()) if frames.numel() else (0.0, 0.0)
+    if not -4 < low <= high < 5:  # false for NaN as well
+        raise ValueError(
+            f"frames hold values from {low:g} to {high:g}; expected uint8, or finite floats in [0, 1]: divide by 255, "
+            "or repair the frames"
+        )
 
 
 def _by_clip(maps: Tensor, clips: int) -> Tensor:

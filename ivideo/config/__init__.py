@@ -11,8 +11,8 @@ A field that may hold one of several dataclasses is written with the class name 
       kind: EMAVQ
       decay: 0.9
 
-which is `--quantizer EMAVQ --quantizer.decay 0.9` on the command line. jsonargparse judges types and prints --help; the
-tree is ours, because jsonargparse tells the members of such a union apart by their keys alone and carries the values
+which is `--quantizer EMAVQ --quantizer.decay 0.9` on the command line. jsonargparse judges types; the tree
+is ours, because jsonargparse tells the members of such a union apart by their keys alone and carries the values
 of one over to the next.
 """
 
