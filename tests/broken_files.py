@@ -98,7 +98,7 @@ def fill(folder: Path) -> None:
     (folder / "model.pt").write_bytes(pickle.dumps(Trap()))
     (folder / "file").write_text("mine\n")
     (folder / "demo").mkdir()
-    for name in ("futures.png", "demo/futures.gif", "table.json"):
+    for name in ("strip.png", "demo/futures.gif", "table.json"):
         (folder / name).write_text("mine\n")
     (folder / "run/checkpoints").mkdir(parents=True)
     (folder / "run/config.yaml").write_text("loop: {steps: 9}\n")
