@@ -246,11 +246,11 @@ def _uniforms(seeds: Int64[Tensor, " b"], frame: int, count: int) -> Float[Tenso
 
 def _context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) -> UInt8[Tensor, "b c 3 h w"]:
     size = model.tokenizer.config.resolution
+    given = list(frames.shape)
     frames = frames[None] if frames.ndim == 4 else frames
     if frames.ndim != 5 or frames.dtype != torch.uint8 or frames.shape[2] != 3:
         raise ValueError(
-            f"context frames are {frames.dtype} {list(frames.shape)}; expected RGB uint8 [c 3 h w] or [b c 3 h w], "
-            "from 0 to 255"
+            f"context frames are {frames.dtype} {given}; expected RGB uint8 [c 3 h w] or [b c 3 h w], from 0 to 255"
         )
     if frames.shape[-2:] != (size, size):
         raise ValueError(
