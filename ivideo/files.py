@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
@@ -43,7 +43,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; expected the name of a file to write")
-    _make_parent(path)
+    made = _make_parent(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
         temporary.touch()
@@ -53,6 +53,7 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+        _remove_empty(made)
 
 
 @contextmanager
@@ -62,7 +63,7 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises as `check_new_folder` does, and an OSError that names a place which cannot be written.
     """
     check_new_folder(folder, overwrite=overwrite)
-    _make_parent(folder)
+    made = _make_parent(folder)
     try:
         stage = Path(mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
@@ -76,6 +77,7 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
             stage.replace(folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        _remove_empty(made)
 
 
 def nearby(path: Path) -> str:
@@ -117,12 +119,22 @@ def _existing_parent(path: Path) -> Path:
     return place
 
 
-def _make_parent(path: Path) -> None:
-    _existing_parent(path)
+def _make_parent(path: Path) -> list[Path]:
+    """Make the folder that `path` lies in; the folders that this took, innermost first."""
+    place = _existing_parent(path)
+    made = [folder for folder in path.parents if folder != place and folder.is_relative_to(place)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(path, error) from error
+    return made
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """Remove the folders that were made for something that did not come to be."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _exchange(stage: Path, folder: Path) -> None:

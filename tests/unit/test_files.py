@@ -34,10 +34,18 @@ def test_a_folder_takes_the_old_ones_place_once_it_is_whole(tmp_path: Path) -> N
     for content in ("first", "second"):
         with staged_folder(folder, overwrite=True) as stage:
             (stage / "a.txt").write_text(content)
-    with pytest.raises(KeyError), staged_folder(folder, overwrite=True) as stage:
-        (stage / "a.txt").write_text("third")
-        raise KeyError
+    with pytest.raises(FileNotFoundError), staged_folder(folder, overwrite=True) as stage:
+        ((stage / "a.txt").write_text("third"), (stage / "b.txt").read_text())
     assert tree(tmp_path) == {"new": None, "new/one": None, "new/one/a.txt": "second"}
+
+
+def test_folders_made_for_nothing_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(FileNotFoundError), staged_folder(tmp_path / "kept/a/b/c") as stage:
+        (stage / "a.txt").read_text()
+    with pytest.raises(NotADirectoryError):
+        replace_file(tmp_path / "kept/a/b/c", lambda part: (part / "a.txt").read_text())
+    assert tree(tmp_path) == {"kept": None}
 
 
 def test_a_folder_that_cannot_be_moved_into_place_leaves_the_old_one(
