@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
 
@@ -24,6 +25,16 @@ def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | No
         if loop.devices > 1:
             fabric.launch()
     return fabric
+
+
+def check_accelerator(loop: LoopConfig) -> None:
+    """Refuse, before anything is written, to compute on a device that is not there."""
+    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if loop.accelerator in there and not there[loop.accelerator]():
+        raise ValueError(
+            f"loop.accelerator is {loop.accelerator}, and this installation of PyTorch sees no such device; "
+            "use auto or cpu, or install a PyTorch built for it"
+        )
 
 
 def _loggers(run: RunFolder | None, resumed_step: int | None) -> list[TensorBoardLogger]:

@@ -80,8 +80,10 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.path / "lock")
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
-            reason = error.strerror or str(error)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            reason = "it is a file, not a folder" if self.path.is_file() else error.strerror or str(error)
             raise type(error)(f"cannot write {self.path}: {reason}; choose another --run.folder") from error
         if overwrite:
             self._clear()

@@ -11,6 +11,7 @@ from ivideo.config import parse
 from ivideo.data import EpisodeStore, SegmentSampler
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig
+from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import reconstruct
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
@@ -79,6 +80,7 @@ def train_tokenizer(
 ) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
     tokenizer = start_tokenizer(settings.tokenizer, settings.init)
     train, held = episodes or settings.data.open(settings.tokenizer.resolution)

@@ -13,6 +13,7 @@ from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, EvaluationConfig, model_inputs
+from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
@@ -86,6 +87,7 @@ def train_world_model(
 ) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
     model, loop = build(settings), settings.loop
     train, held = episodes or settings.data.open(model.tokenizer.config.resolution)

@@ -306,3 +306,21 @@ def test_mistakes_are_one_line_on_the_command_line(
     assert message in shown
     assert len(shown.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert main(["train", "tokenizer", "--loop.accelerator", "cuda", "--run.folder", str(folder)]) == 2
+    assert "sees no such device" in capsys.readouterr().err
+    assert not folder.exists()
+
+
+def test_a_file_in_the_place_of_the_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "run"
+    place.write_text("mine")
+    assert main(["train", "tokenizer", "--run.folder", str(place)]) == 2
+    assert "it is a file, not a folder" in capsys.readouterr().err
+    assert place.read_text() == "mine"
