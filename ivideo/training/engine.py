@@ -29,8 +29,8 @@ def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | No
 
 def check_accelerator(loop: LoopConfig) -> None:
     """Refuse, before anything is written, to compute on a device that is not there."""
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if loop.accelerator in there and not there[loop.accelerator]():
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(loop.accelerator, True):
         raise ValueError(
             f"loop.accelerator is {loop.accelerator}, and this installation of PyTorch sees no such device; "
             "use auto or cpu, or install a PyTorch built for it"
