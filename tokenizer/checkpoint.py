@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError
@@ -195,7 +195,9 @@ def _typed(cls: type[Any], values: dict[str, Any], source: str, spelt: Mapping[s
 def _fits(value: object, hint: Any) -> bool:
     if get_origin(hint) is tuple:
         return isinstance(value, list | tuple) and all(_fits(item, get_args(hint)[0]) for item in value)
-    if isinstance(hint, UnionType):
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) in (Union, UnionType):
         return any(_fits(value, member) for member in get_args(hint))
     if isinstance(value, bool):
         return hint is bool

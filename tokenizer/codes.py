@@ -44,7 +44,7 @@ class ContextFeatures:
     decoder: tuple[KeysValues, ...]
     """For the dynamics decoder."""
     background: Float[Tensor, "r 3 h w"] | None = None
-    """Decoded last context frame, present when the tokenizer blends over it."""
+    """Last context frame, present when the tokenizer blends over it."""
     forks: int = 1
     """Rows that each stored row stands for."""
 

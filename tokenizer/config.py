@@ -5,6 +5,7 @@ The defaults are the released 64 px model; every field that leads beyond the rel
 
 from dataclasses import dataclass, field
 from math import prod
+from typing import Literal
 
 from .quantize import EMAVQ, FSQ, GradientVQ, QuantizerConfig, SimVQ
 
@@ -55,8 +56,9 @@ class TokenizerConfig:
     """Self-attention in the mid blocks of the context half."""
     dynamics_mid_attention: bool = True
     """Self-attention in the mid blocks of the dynamics half."""
-    mask_blend: bool = False
-    """Predict a mask as well: frame = mask * new pixels + (1 - mask) * decoded last context frame."""
+    mask_blend: Literal["decoded", "observed"] | None = None
+    """Predict a mask as well: frame = mask * new pixels + (1 - mask) * last context frame, either as decoded from its
+    codes or as observed. Where only codes are known, it is decoded in both cases."""
     quantizer: GradientVQ | EMAVQ | FSQ | SimVQ = field(default_factory=GradientVQ)
     """How latents become codes; the released models use GradientVQ."""
 

@@ -74,26 +74,14 @@ class VideoTokenizer(nn.Module):
         """Codes of the context frames, and all that later frames are encoded and decoded with."""
         frames = self._pixels(frames, context=True)
         maps, quantized = self._encode_context(frames)
-        context = self.context_from_codes(rearrange(quantized.indices, "(b c) h w -> b c (h w)", b=frames.shape[0]))
+        codes = rearrange(quantized.indices, "(b c) h w -> b c (h w)", b=frames.shape[0])
+        context = self._context(codes, observed=frames[:, -1])
         return replace(context, encoder=self.cond_encoder.keys_values(maps))
 
     def context_from_codes(self, codes: Int[Tensor, "b c n"]) -> ContextFeatures:
         """All that later frames are decoded with; encoding frames takes the context's pixels as well."""
         self._check_codes(codes, self.config.context_codes, (self.config.context_frames, self.config.context_tokens))
-        maps = self.decoder.maps(self._context_latents(codes))
-        read = list(islice(maps, self.cond_decoder.depth))
-        background = None
-        if self.config.mask_blend:
-            # Maps lie clip by clip, frame by frame: only the last frame of every clip goes on to pixels.
-            frames = codes.shape[1]
-            last = read[-1][frames - 1 :: frames]
-            background = self.decoder.pixels(self.decoder.climb(last, self.cond_decoder.depth))
-        return ContextFeatures(
-            stored_codes=codes,
-            encoder=None,
-            decoder=self.cond_decoder.keys_values([_by_clip(m, codes.shape[0]) for m in read]),
-            background=background,
-        )
+        return self._context(codes, observed=None)
 
     def encode_frames(
         self, frames: UInt8[Tensor, "b f 3 h w"] | Float[Tensor, "b f 3 h w"], context: ContextFeatures
@@ -145,11 +133,12 @@ class VideoTokenizer(nn.Module):
         decoder_maps = list(self.decoder.maps(self.post_quant_conv(_channels_first(context_codes.vectors))))
         decoded = _by_clip(self.decoder.pixels(decoder_maps[-1]), rows)
         read = decoder_maps[: self.cond_decoder.depth]
+        over = {None: None, "decoded": decoded, "observed": head}[self.config.mask_blend]
         context = ContextFeatures(
             stored_codes=rearrange(context_codes.indices, "(b c) h w -> b c (h w)", b=rows),
             encoder=self.cond_encoder.keys_values(encoder_maps),
             decoder=self.cond_decoder.keys_values([_by_clip(m, rows) for m in read]),
-            background=decoded[:, -1] if self.config.mask_blend else None,
+            background=None if over is None else over[:, -1],
         )
         frame_codes = self._encode_frames(tail, context)
         dynamics = rearrange(frame_codes.indices, "(b f) m -> b f m", b=rows)
@@ -180,6 +169,25 @@ class VideoTokenizer(nn.Module):
         maps = list(self.encoder.maps(frames.flatten(0, 1)))
         latents = self.quant_conv(self.encoder.latents(maps[-1]))
         return [_by_clip(m, frames.shape[0]) for m in maps], self.quantize(rearrange(latents, "r v h w -> r h w v"))
+
+    def _context(self, codes: Tensor, observed: Tensor | None) -> ContextFeatures:
+        """What decoding later frames reads, given the last context frame's pixels or without them."""
+        maps = self.decoder.maps(self._context_latents(codes))
+        read = list(islice(maps, self.cond_decoder.depth))
+        background = None
+        if self.config.mask_blend == "observed" and observed is not None:
+            background = observed
+        elif self.config.mask_blend is not None:
+            # Maps lie clip by clip, frame by frame: only the last frame of every clip goes on to pixels.
+            frames = codes.shape[1]
+            last = read[-1][frames - 1 :: frames]
+            background = self.decoder.pixels(self.decoder.climb(last, self.cond_decoder.depth))
+        return ContextFeatures(
+            stored_codes=codes,
+            encoder=None,
+            decoder=self.cond_decoder.keys_values([_by_clip(m, codes.shape[0]) for m in read]),
+            background=background,
+        )
 
     def _context_latents(self, codes: Tensor) -> Tensor:
         vectors = self.context_codebook[codes.flatten(0, 1)]

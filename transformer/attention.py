@@ -48,10 +48,22 @@ def sdpa_attention(
 ) -> Float[Tensor, "b h s e"]:
     """Causal attention of the last `s` of `t` positions, by PyTorch."""
     new, total = query.shape[-2], key.shape[-2]
+    if new == total and not dropout and torch.is_autocast_enabled(query.device.type) and query.device.type == "cpu":
+        return _written_out_attention(query, key, value)
     mask = None
     if 1 < new < total:  # `is_causal` would align the first query with the first key, not the last with the last
         mask = torch.ones(new, total, dtype=torch.bool, device=query.device).tril(total - new)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=new == total and new > 1)
+
+
+def _written_out_attention(
+    query: Float[Tensor, "b h s e"], key: Float[Tensor, "b h s e"], value: Float[Tensor, "b h s e"]
+) -> Float[Tensor, "b h s e"]:
+    """The same by matrix products: on a CPU, PyTorch's fused kernel takes 2.5 times as long for bfloat16 gradients."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    future = torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
+    out: Tensor = (scores + future).softmax(-1) @ value
+    return out
 
 
 def flash_attention() -> Callable[[Tensor, Tensor, Tensor, float], Tensor]:

@@ -114,7 +114,9 @@ class _Leg:
         self.objective = fabric.setup_module(_Objective(module, loss, lambda: self.batch))
         self.state = TrainingState(module, optimizer)
         self.optimizers = [cast(Any, fabric.setup_optimizers(plain)) for plain in self.state.optimizers]
-        self.feed = Feed(batches, ahead=loop.prefetch, rank=fabric.global_rank, world=fabric.world_size)
+        # On a CPU a second computing thread outnumbers the cores, and OpenMP then sleeps and wakes at every operation.
+        ahead = loop.prefetch and fabric.device.type != "cpu"
+        self.feed = Feed(batches, ahead=ahead, rank=fabric.global_rank, world=fabric.world_size)
         self.signals = StopSignals()
         self.started = time.monotonic()
         self.pending: list[Logs] = []

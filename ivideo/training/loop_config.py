@@ -25,7 +25,7 @@ class LoopConfig:
     seed: int = 0
     """Decides initial weights, dropout and the order of the data."""
     prefetch: bool = True
-    """Prepare the next batch in a thread while the current one is computed."""
+    """On an accelerator, prepare the next batch in a thread while the current one is computed."""
     log_every: int = 20
     """Steps averaged into one line of metrics."""
     evaluate_every: int | None = 5000

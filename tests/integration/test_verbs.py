@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         TokenizerConfig(
             resolution=64, stem_stride=8, channels=(8, 16), blocks_per_level=1, mid_blocks=0, latent_channels=8,
             code_dim=4, context_codes=16, dynamics_codes=24, patch_size=2, norm_groups=4, attention_heads=2,
-            max_attention_resolution=4, context_frames=1, mask_blend=True,
+            max_attention_resolution=4, context_frames=1, mask_blend="decoded",
         )
     )  # fmt: skip
     config = WorldModelConfig(

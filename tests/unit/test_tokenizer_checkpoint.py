@@ -24,7 +24,7 @@ SMALL = TokenizerConfig(
     dynamics_codes=64, patch_size=2, max_attention_resolution=8, norm_groups=4,
 )  # fmt: skip
 EXTENDED = replace(
-    SMALL, resolution=32, stem_stride=4, max_attention_resolution=4, mask_blend=True, mid_blocks=1, dropout=0.0,
+    SMALL, resolution=32, stem_stride=4, max_attention_resolution=4, mask_blend="decoded", mid_blocks=1, dropout=0.0,
     attention_heads=2, dynamics_mid_attention=False, code_dim=None, context_frames=1, quantizer=EMAVQ(decay=0.9),
 )  # fmt: skip
 CONFIGS = [

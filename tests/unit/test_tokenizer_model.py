@@ -17,7 +17,10 @@ CONFIGS = {
     "released shape": SMALL,
     "attention on two scales": replace(SMALL, max_attention_resolution=16),
     "one level, one frame": replace(SMALL, channels=(8,), context_frames=1, max_attention_resolution=16, patch_size=4),
-    "patch stem and blend": replace(SMALL, resolution=32, stem_stride=4, max_attention_resolution=4, mask_blend=True),
+    "patch stem and blend": replace(
+        SMALL, resolution=32, stem_stride=4, max_attention_resolution=4, mask_blend="decoded"
+    ),
+    "blend over what was seen": replace(SMALL, mask_blend="observed"),
     "no mid blocks": replace(SMALL, mid_blocks=0),
     "attention in the context half": replace(SMALL, context_mid_attention=True, dynamics_mid_attention=False),
     "codes as wide as latents": replace(SMALL, code_dim=None),
@@ -84,7 +87,22 @@ def test_a_clip_makes_the_round_trip(name: str) -> None:
     output = tokenizer(frames)  # the training path, without its gradients
     assert torch.equal(output.codes.context, codes.context)
     assert torch.equal(output.codes.dynamics, codes.dynamics)
-    close(torch.cat([output.context, output.frames], dim=1), decoded)
+    context = tokenizer.encode_context(frames[:, : config.context_frames])
+    close(output.context, decoded[:, : config.context_frames])
+    close(output.frames, tokenizer.decode_frames(codes.dynamics, context))
+    if config.mask_blend != "observed":  # then codes are all that decoding needs
+        close(output.frames, decoded[:, config.context_frames :])
+
+
+@torch.no_grad()
+def test_frames_are_blended_over_the_last_context_frame_as_seen_or_as_decoded() -> None:
+    tokenizer, frames = build(CONFIGS["blend over what was seen"]), clip(SMALL)
+    tokenizer.cond_decoder.conv_out.bias[3::4] = -1e4  # the mask: nothing is new
+    context = tokenizer.encode_context(frames[:, :2])
+    codes = tokenizer.encode_frames(frames[:, 2:], context)
+    close(tokenizer.decode_frames(codes, context), (frames[:, 1:2] / 255).expand(-1, 3, -1, -1, -1))
+    blind = tokenizer.context_from_codes(context.codes)
+    close(tokenizer.decode_frames(codes, blind), tokenizer.decode_context(context)[:, 1:].expand(-1, 3, -1, -1, -1))
 
 
 @torch.no_grad()

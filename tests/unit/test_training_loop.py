@@ -28,6 +28,7 @@ from ivideo.training import (
     fit,
     randomness,
 )
+from ivideo.training.feed import Feed
 from ivideo.training.progress import Progress
 
 
@@ -172,11 +173,18 @@ def test_random_states_come_back_through_json() -> None:
     assert draw() == second
 
 
-def test_prefetching_changes_nothing(tmp_path: Path) -> None:
-    for name, prefetch in (("ahead", True), ("inline", False)):
-        run_to(20, tmp_path / name, loop=replace(LOOP, prefetch=prefetch))
-    assert checkpoint_bytes(tmp_path / "ahead", 20) == checkpoint_bytes(tmp_path / "inline", 20)
-    assert metrics(tmp_path / "ahead") == metrics(tmp_path / "inline")
+def test_preparing_batches_ahead_changes_nothing() -> None:
+    def batch(index: int) -> int:
+        if index == 7:
+            raise OSError("cannot read it")
+        return index
+
+    for ahead in (True, False):
+        with Feed(batch, ahead=ahead, rank=1, world=2) as feed:
+            assert [feed.get(index) for index in (0, 1, 2, 2, 0)] == [1, 3, 5, 5, 1]
+            with pytest.raises(OSError, match="cannot read it"):
+                feed.get(3)
+            assert feed.get(4) == 9
 
 
 def test_evaluation_sees_the_average_in_evaluation_mode_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from transformer import Transformer, TransformerConfig
-from transformer.attention import sdpa_attention
+from transformer.attention import _written_out_attention, sdpa_attention
 from transformer.layers import RotaryTable, rotate
 
 CONFIG = TransformerConfig(vocab_size=23, width=16, layers=2, heads=2, ffn_width=24, max_positions=32, init_std=0.3)
@@ -128,6 +128,11 @@ def test_cache_follows_the_precision_of_the_model(model: Transformer, autocast: 
         expected = model(inputs)
     assert cache.keys.dtype == torch.bfloat16
     torch.testing.assert_close(torch.cat([hidden, later], 1), expected, atol=0.06, rtol=0.06)
+
+
+def test_attention_written_out_for_training_on_a_cpu_is_the_same() -> None:
+    query, key, value = torch.randn(3, 2, 4, 7, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(_written_out_attention(query, key, value), sdpa_attention(query, key, value, 0.0))
 
 
 def test_flash_attention_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
