@@ -73,6 +73,11 @@ def main(argv: list[str] | None = None) -> int:
             traceback.print_exc()
         _fail(_one_line(error))
         return 2
+    except (MemoryError, RuntimeError) as error:
+        if debug or not _is_shortage(error):
+            raise
+        _fail(f"out of memory ({_one_line(error)[:160]}); ask for less at once: fewer samples, a smaller batch")
+        return 2
 
 
 def own_version() -> str:
@@ -159,6 +164,12 @@ def _one_line(error: BaseException) -> str:
     else:
         text = str(error) or type(error).__name__
     return " ".join(text.split())
+
+
+def _is_shortage(error: BaseException) -> bool:
+    """Whether memory ran out, by NumPy's words or by PyTorch's, which has no class of its own for it on a CPU."""
+    words = ("not enough memory", "out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(each in str(error) for each in words)
 
 
 def _fail(message: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
 
 from ivideo.data.recorder import save_episodes
 from ivideo.embedding import EmbeddingConfig
@@ -16,8 +17,7 @@ from ivideo.episode import Episode
 from ivideo.heads import HeadsConfig
 from ivideo.video import write_video
 from ivideo.world_model import WorldModel, WorldModelConfig
-from tokenizer import TokenizerConfig, VideoTokenizer
-from transformer import TransformerConfig
+from tokenizer import VideoTokenizer
 
 CODES = "tokenizer/diffusion_pytorch_model.safetensors"
 WEIGHTS = "transformer/model.safetensors"
@@ -53,20 +53,13 @@ class Trap:
 def tiny_model(action_dim: int = 2) -> WorldModel:
     """A model that sees 32 px, starts from 2 frames and knows nothing."""
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            resolution=32, stem_stride=4, channels=(8, 16), blocks_per_level=1, mid_blocks=0, latent_channels=8,
-            code_dim=4, context_codes=16, dynamics_codes=24, patch_size=2, norm_groups=4, attention_heads=2,
-            max_attention_resolution=4,
-        )
-    )  # fmt: skip
     config = WorldModelConfig(
-        transformer=TransformerConfig(width=16, layers=1, heads=2, ffn_width=24, max_positions=128),
+        transformer=TINY_TRANSFORMER,
         embedding=EmbeddingConfig(action_dim=action_dim),
         heads=HeadsConfig(reward=True),
         vocabulary="dynamics",
     )
-    return WorldModel(tokenizer, config).eval()
+    return WorldModel(VideoTokenizer(TINY_TOKENIZER), config).eval()
 
 
 def episode(frames: int = 8, actions: int = 2, size: int = 32) -> Episode:

@@ -20,6 +20,9 @@ from .blocks import CrossAttention, group_norm
 from .codes import KeysValues
 from .config import TokenizerConfig
 
+_MASK_BIAS = -2.0  # a new decoder keeps 96% of what lies behind and learns where not to
+_MASK_STRETCH = 1.2  # the sigmoid spans -0.1 to 1.1 and is cut to [0, 1], so that the mask can be 0 and 1 exactly
+
 
 class ConditionalEncoder(nn.Module):
     """Pixels to latents given the context: Float[bf 3 h w] in, Float[bf latent grid grid] out."""
@@ -73,6 +76,8 @@ class ConditionalDecoder(nn.Module):
         self.mid_block = mid_block(config, attention=config.dynamics_mid_attention)
         self.conv_norm_out = group_norm(config.norm_groups, config.channels[0])
         self.conv_out = pixel_conv(config, channels=4 if config.mask_blend else 3)
+        if config.mask_blend and self.conv_out.bias is not None:
+            nn.init.constant_(self.conv_out.bias[3 * config.stem_stride**2 :], _MASK_BIAS)
         self.cross_att_blocks = nn.ModuleList(
             CrossAttention(config, width, side)
             for width, side in _decoder_maps(config)
@@ -114,8 +119,11 @@ def _decoder_maps(config: TokenizerConfig) -> list[tuple[int, int]]:
 
 
 def _blend(x: Float[Tensor, "bf 4 h w"], background: Float[Tensor, "r 3 h w"]) -> Float[Tensor, "bf 3 h w"]:
-    """Lays new pixels over the background where the mask says so; each background serves several frames."""
+    """Lays new pixels over the background where the mask says so; each background serves several frames.
+
+    The mask is a hard sigmoid in the manner of Louizos et al., arXiv 1712.01312, section 2.2.
+    """
     frames = x.unflatten(0, (background.shape[0], -1))
-    mask = torch.sigmoid(frames[:, :, 3:])
+    mask = ((torch.sigmoid(frames[:, :, 3:]) - 0.5) * _MASK_STRETCH + 0.5).clamp(0, 1)
     blended: Tensor = mask * frames[:, :, :3] + (1 - mask) * background[:, None]
     return blended.flatten(0, 1)

@@ -132,7 +132,7 @@ class _Leg:
             silent=not self.fabric.is_global_zero,
         )
         if self.folder is not None and self.fabric.is_global_zero:
-            self.folder.forget_after(state.step)
+            self.folder.begin(state.step)
         with self.signals, self.feed, self.progress:
             for note in notes:
                 self.progress.say(note)

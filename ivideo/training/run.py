@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ivideo.config import save_config
+from ivideo.config.dump import to_yaml
 from ivideo.training import checkpoints
 from ivideo.training.checkpoints import Checkpoint
 from ivideo.training.process import is_first
@@ -58,7 +59,7 @@ class RunFolder:
 
         Args:
             config: where, and how much is kept.
-            settings: what the run was asked, a dataclass; written to config.yaml.
+            settings: what the run was asked, a dataclass; written to config.yaml when the run begins.
             resume: go on from the newest whole checkpoint; from nothing when there is none.
             overwrite: delete what an earlier run left in the folder.
 
@@ -70,8 +71,7 @@ class RunFolder:
         self.path = config.folder
         self.config = config
         self.resuming = resume
-        self.notes: list[str] = []
-        """What a person should know about how the folder was found."""
+        self._settings = settings
         self._metrics: IO[str] | None = None
         self._lock: IO[str] | None = None
         if not is_first():
@@ -88,8 +88,6 @@ class RunFolder:
         if overwrite:
             self._clear()
         checkpoints.sweep(self.checkpoints)
-        if settings is not None:
-            self._write_settings(settings)
 
     @property
     def checkpoints(self) -> Path:
@@ -116,7 +114,10 @@ class RunFolder:
             self._lock = None
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest whole checkpoint when resuming, with a warning for every damaged one that is newer."""
+        """Return the newest whole checkpoint when resuming, with what a person should know of it.
+
+        That is every damaged checkpoint that is newer, and every setting that is no longer as it was.
+        """
         if not self.resuming:
             return None, []
         found, damaged = checkpoints.newest(self.checkpoints)
@@ -124,7 +125,7 @@ class RunFolder:
             raise ValueError(
                 f"every checkpoint is damaged; the newest: {damaged[0]}. Remove {self.checkpoints} or start anew"
             )
-        return found, [*self.notes, *damaged]
+        return found, [*self._changes(), *damaged]
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> Path:
         """Publish a checkpoint; see `checkpoints.publish`."""
@@ -138,8 +139,15 @@ class RunFolder:
         self._metrics.write(json.dumps({"step": step, **line}) + "\n")
         self._metrics.flush()
 
-    def forget_after(self, step: int) -> None:
-        """Drop the lines of metrics.jsonl that lie after a step, which a resumed run measures again."""
+    def begin(self, step: int) -> None:
+        """Write config.yaml, now that the run goes on from `step`, and drop metrics that lie after it.
+
+        A resumed run measures those again.
+        """
+        if self._settings is not None:
+            fresh = self.path / ".config.yaml"
+            save_config(self._settings, fresh)
+            fresh.replace(self.path / "config.yaml")
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return
@@ -160,16 +168,14 @@ class RunFolder:
         lines = torch.stack([strip(video) for video in clips.flatten(0, 1)])
         write_video(path.with_suffix(".png"), grid(lines[:, None], columns=1))
 
-    def _write_settings(self, settings: object) -> None:
-        fresh = self.path / ".config.yaml"
-        save_config(settings, fresh)
-        kept = self.path / "config.yaml"
-        if self.resuming and kept.is_file():
-            before, now = _leaves(kept), _leaves(fresh)
-            changed = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if before.get(key) != now.get(key)]
-            if changed:
-                self.notes.append(f"settings differ from those the run was started with: {', '.join(changed)}")
-        fresh.replace(kept)
+    def _changes(self) -> list[str]:
+        """The settings that are not those in config.yaml, as one line, or nothing."""
+        path = self.path / "config.yaml"
+        if self._settings is None or not path.is_file():
+            return []
+        before, now = _leaves(path.read_text(encoding="utf-8")), _leaves(to_yaml(self._settings))
+        changed = [f"{key} {before.get(key)} -> {now.get(key)}" for key in now if before.get(key) != now.get(key)]
+        return [f"settings differ from those the run was started with: {', '.join(changed)}"] if changed else []
 
     def _clear(self) -> None:
         """Delete what a run makes, and nothing else that may lie in the folder."""
@@ -200,8 +206,8 @@ def check_vacant(config: RunConfig, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-def _leaves(path: Path) -> dict[str, Any]:
-    """The values of a YAML file by dotted key."""
+def _leaves(document: str) -> dict[str, Any]:
+    """The values of a YAML document by dotted key."""
 
     def walk(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(tree, dict):
@@ -210,7 +216,7 @@ def _leaves(path: Path) -> dict[str, Any]:
         else:
             yield prefix, tree
 
-    return dict(walk(yaml.safe_load(path.read_text(encoding="utf-8")), ""))
+    return dict(walk(yaml.safe_load(document), ""))
 
 
 def _step_of(line: str) -> float:

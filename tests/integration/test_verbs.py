@@ -1,32 +1,30 @@
 """The verbs that show something: what they print and write, on a model too small to know anything."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
 
 from ivideo import read_video
 from ivideo.cli import main
 from ivideo.embedding import EmbeddingConfig
 from ivideo.heads import HeadsConfig
 from ivideo.world_model import WorldModel, WorldModelConfig
-from tokenizer import TokenizerConfig, VideoTokenizer
-from transformer import Sampling, TransformerConfig
+from tokenizer import VideoTokenizer
+from transformer import Sampling
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            resolution=64, stem_stride=8, channels=(8, 16), blocks_per_level=1, mid_blocks=0, latent_channels=8,
-            code_dim=4, context_codes=16, dynamics_codes=24, patch_size=2, norm_groups=4, attention_heads=2,
-            max_attention_resolution=4, context_frames=1, mask_blend="decoded",
-        )
-    )  # fmt: skip
+        replace(TINY_TOKENIZER, resolution=64, stem_stride=8, context_frames=1, mask_blend="decoded")
+    )
     config = WorldModelConfig(
-        transformer=TransformerConfig(width=16, layers=1, heads=2, ffn_width=24, max_positions=256),
+        transformer=replace(TINY_TRANSFORMER, max_positions=256),
         embedding=EmbeddingConfig(action_dim=2, action_on="frame", code_vectors=True, guide=8),
         heads=HeadsConfig(reward=True),
         vocabulary="dynamics",

@@ -6,6 +6,7 @@ from itertools import product
 import jaxtyping
 import pytest
 import torch
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
 
 from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
@@ -13,8 +14,8 @@ from ivideo.episode import Batch, Episode
 from ivideo.heads import HeadsConfig
 from ivideo.rollout import RolloutState
 from ivideo.world_model import WorldModel, WorldModelConfig
-from tokenizer import TokenizerConfig, VideoTokenizer
-from transformer import Sampling, TransformerConfig
+from tokenizer import VideoTokenizer
+from transformer import Sampling
 
 GREEDY = Sampling(temperature=0)
 OPTIONS = [
@@ -29,15 +30,9 @@ OPTIONS = [
 def build(embedding: EmbeddingConfig, *, heads: bool = False, goal: bool = False, full: bool = True) -> WorldModel:
     """A model with random weights everywhere, zero-initialised ones included."""
     torch.manual_seed(0)
-    tokenizer = VideoTokenizer(
-        TokenizerConfig(
-            resolution=32, stem_stride=4, channels=(8, 16), blocks_per_level=1, mid_blocks=0, latent_channels=8,
-            code_dim=4, context_codes=16, dynamics_codes=24, patch_size=2, norm_groups=4, attention_heads=2,
-            max_attention_resolution=4, mask_blend="decoded",
-        )
-    )  # fmt: skip
+    tokenizer = VideoTokenizer(replace(TINY_TOKENIZER, mask_blend="observed"))
     config = WorldModelConfig(
-        transformer=TransformerConfig(width=16, layers=2, heads=2, ffn_width=24, max_positions=128),
+        transformer=replace(TINY_TRANSFORMER, layers=2),
         embedding=embedding,
         heads=HeadsConfig(reward=heads, termination=heads),
         vocabulary="full" if full else "dynamics",
@@ -213,10 +208,7 @@ def test_a_goal_takes_the_place_of_the_first_context_frame() -> None:
 def test_a_new_model_ignores_actions() -> None:
     torch.manual_seed(0)
     tokenizer = build(OPTIONS[1]).tokenizer
-    config = WorldModelConfig(
-        transformer=TransformerConfig(width=16, layers=1, heads=2, ffn_width=24), embedding=OPTIONS[1]
-    )
-    model = WorldModel(tokenizer, config).eval()
+    model = WorldModel(tokenizer, WorldModelConfig(transformer=TINY_TRANSFORMER, embedding=OPTIONS[1])).eval()
     codes = tokenizer.encode(clip(4))
     assert torch.equal(model(codes, torch.randn(2, 2, 2)), model(codes))
 

@@ -1,6 +1,7 @@
 """`ivideo VERB ...`: which verb runs, how mistakes are told, what the first import costs."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -8,6 +9,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
+import torch
 
 from ivideo import cli, recipes
 from ivideo.cli import Verb, main
@@ -41,13 +43,18 @@ def fail(argv: list[str]) -> int:
     raise AssertionError("ours")
 
 
+def hoard(argv: list[str]) -> int:
+    return int(torch.empty(1 << 60, dtype=torch.uint8)[0])
+
+
 @pytest.fixture(autouse=True)
 def verbs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Verbs of this file in place of the real ones."""
     calls.clear()
     here = sys.modules[__name__]
     monkeypatch.setitem(sys.modules, "verbs_of_a_test", here)
-    table = {name: Verb(f"verbs_of_a_test:{name}", f"{name}s") for name in ("refuse", "miss", "need", "stop", "fail")}
+    names = ("refuse", "miss", "need", "stop", "fail", "hoard")
+    table = {name: Verb(f"verbs_of_a_test:{name}", f"{name}s") for name in names}
     table |= {"train tokenizer": Verb("verbs_of_a_test:record", "trains"), "demo": Verb("verbs_of_a_test:record", "")}
     monkeypatch.setattr(cli, "VERBS", table)
 
@@ -89,6 +96,13 @@ def test_debug_shows_where_a_mistake_was_found(capsys: pytest.CaptureFixture[str
 def test_our_own_mistakes_keep_their_traceback() -> None:
     with pytest.raises(AssertionError, match="ours"):
         main(["fail"])
+
+
+def test_running_out_of_memory_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hoard"]) == 2
+    assert re.fullmatch(r"ivideo: error: out of memory \(.*\); ask for less at once: .*\n", capsys.readouterr().err)
+    with pytest.raises(RuntimeError, match="memory"):
+        main(["--debug", "hoard"])
 
 
 def test_an_interrupt_is_status_130(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,17 +44,20 @@ def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path)
 
 def test_overwriting_deletes_what_runs_make_and_nothing_else(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
+        run.begin(0)
         run.save(3, {"model": {"a": torch.ones(1)}}, {"step": 3})
         run.record(3, {"loss": 1.0})
     (tmp_path / "notes.txt").write_text("mine")
     with open_run(tmp_path, overwrite=True) as run:
         assert run.latest() == (None, [])
+        run.begin(0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "lock", "notes.txt"]
 
 
 def test_resuming_a_run_that_never_was_starts_one(tmp_path: Path) -> None:
     with open_run(tmp_path / "new", resume=True) as run:
         assert run.latest() == (None, [])
+        run.begin(0)
     assert (tmp_path / "new" / "config.yaml").read_text() == "rate: 0.1\nsteps: 5\n"
 
 
@@ -64,10 +67,13 @@ def test_resume_and_overwrite_exclude_each_other(tmp_path: Path) -> None:
 
 
 def test_resuming_says_which_settings_differ(tmp_path: Path) -> None:
-    with open_run(tmp_path):
-        pass
+    with open_run(tmp_path) as run:
+        run.begin(0)
     with open_run(tmp_path, resume=True, settings=Settings(steps=9)) as run:
         assert run.latest()[1] == ["settings differ from those the run was started with: steps 5 -> 9"]
+        assert (tmp_path / "config.yaml").read_text() == "rate: 0.1\nsteps: 5\n"  # until it is known to fit
+        run.begin(0)
+    assert (tmp_path / "config.yaml").read_text() == "rate: 0.1\nsteps: 9\n"
 
 
 def test_one_process_has_the_folder_at_a_time(tmp_path: Path) -> None:
@@ -97,12 +103,13 @@ def test_resuming_over_nothing_but_damaged_checkpoints_is_refused(tmp_path: Path
 
 def test_metrics_after_the_resumed_step_are_forgotten(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
+        run.begin(0)
         for step in (1, 2, 3):
             run.record(step, {"loss": float("nan") if step == 2 else 0.5})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # cut short by a crash
     with open_run(tmp_path, resume=True) as run:
-        run.forget_after(2)
+        run.begin(2)
         run.record(3, {"loss": 0.25})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None}, {"step": 3, "loss": 0.25}]
