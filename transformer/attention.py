@@ -35,10 +35,13 @@ class Attention(nn.Module):
         qkv = rearrange(self.qkv(x), "b s (three h e) -> three b h s e", three=3, h=self.heads)
         query, key = rotate(qkv[:2], *rotation)
         value = qkv[2]
+        dropout = self.dropout if self.training and cache is None else 0.0
         if cache is not None:
             key, value = cache.write(layer, key, value)
-        dropout = self.dropout if self.training and cache is None else 0.0
-        read = self.attend(query, key, value, dropout)
+        if cache is None or cache.prefix is None:
+            read = self.attend(query, key, value, dropout)
+        else:
+            read = branched_attention(query, key, value, cache.prefix.keys[layer], cache.prefix.values[layer])
         out: Tensor = self.out(rearrange(read, "b h s e -> b s (h e)"))
         return out
 
@@ -54,6 +57,31 @@ def sdpa_attention(
     if 1 < new < total:  # `is_causal` would align the first query with the first key, not the last with the last
         mask = torch.ones(new, total, dtype=torch.bool, device=query.device).tril(total - new)
     return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=new == total and new > 1)
+
+
+def branched_attention(
+    query: Float[Tensor, "b h s e"],
+    key: Float[Tensor, "b h t e"],
+    value: Float[Tensor, "b h t e"],
+    prefix_key: Float[Tensor, "r h p e"],
+    prefix_value: Float[Tensor, "r h p e"],
+) -> Float[Tensor, "b h s e"]:
+    """Causal attention of branches to a prefix that `b / r` of them share, and to what each holds of its own.
+
+    Queries of all branches of a row meet the prefix in one product, so that it is read once for all of them.
+    """
+    rows, new, total = prefix_key.shape[0], query.shape[-2], key.shape[-2]
+    query = query * query.shape[-1] ** -0.5
+    folded = rearrange(query, "(r n) h s e -> r h (n s) e", r=rows)
+    shared = rearrange(folded @ prefix_key.transpose(-1, -2), "r h (n s) p -> (r n) h s p", s=new)
+    own = query @ key.transpose(-1, -2)
+    if new > 1:
+        own = own + torch.full((new, total), -torch.inf, dtype=own.dtype, device=own.device).triu(total - new + 1)
+    shares = torch.cat([shared, own], dim=-1).softmax(-1)
+    shared, own = shares.split([prefix_key.shape[-2], total], dim=-1)
+    read = rearrange(shared, "(r n) h s p -> r h (n s) p", r=rows) @ prefix_value
+    out: Tensor = rearrange(read, "r h (n s) e -> (r n) h s e", s=new) + own @ value
+    return out
 
 
 def _written_out_attention(

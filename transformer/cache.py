@@ -5,10 +5,15 @@
     older      ^---^                 length 4, after `trim(4)` or from before: appending copies its four first
 
 So a rollout that always continues from its newest state costs no copies, and continuing twice from one state, as a
-planner does, is right as well.
+planner does, is right as well. Branches share what they have in common:
+
+    prefix    |A A A A A A|B B B B B B|      stored once, and read once for all branches of a row
+    storage   |a .|a .|a .|b .|b .|b .|      each branch's own positions, which follow
+
+Source of the shared prefix: Hydragen (Juravsky et al., arXiv 2402.05099), section 3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -34,10 +39,15 @@ class KVCache:
     """
 
     storage: _Storage
-    length: int
-    """Positions held."""
+    own: int
+    """Positions held for each sequence alone."""
     max_positions: int
     """Positions at which the model that made this cache ends."""
+    prefix: "KVCache | None" = None
+    """The positions before those, where sequences were forked: row i of it belongs to the sequences `i * forks` to
+    `i * forks + forks - 1`. A prefix has no prefix itself."""
+    forks: int = 1
+    """Sequences for each row of the prefix."""
 
     @classmethod
     def empty(
@@ -55,17 +65,22 @@ class KVCache:
         """A cache of no positions; `capacity` positions are allocated at once, more as they are needed."""
         shape = (layers, batch, heads, min(capacity, max_positions), head_dim)
         keys, values = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
-        return KVCache(storage=_Storage(keys, values, 0), length=0, max_positions=max_positions)
+        return KVCache(storage=_Storage(keys, values, 0), own=0, max_positions=max_positions)
+
+    @property
+    def length(self) -> int:
+        """Positions held."""
+        return self.own + (0 if self.prefix is None else self.prefix.own)
 
     @property
     def keys(self) -> Float[Tensor, "layers b heads s e"]:
-        """Rotated keys; a view, not to be written to."""
-        return self.storage.keys[..., : self.length, :]
+        """Rotated keys of the own positions; a view, not to be written to."""
+        return self.storage.keys[..., : self.own, :]
 
     @property
     def values(self) -> Float[Tensor, "layers b heads s e"]:
-        """Values; a view, not to be written to."""
-        return self.storage.values[..., : self.length, :]
+        """Values of the own positions; a view, not to be written to."""
+        return self.storage.values[..., : self.own, :]
 
     @property
     def batch(self) -> int:
@@ -74,8 +89,14 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Positions that the buffer behind this value has room for."""
+        """Own positions that the buffer behind this value has room for."""
         return self.storage.keys.shape[-2]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all buffers behind this value."""
+        own = self.storage.keys.nbytes + self.storage.values.nbytes
+        return own + (0 if self.prefix is None else self.prefix.nbytes)
 
     def append(
         self, keys: Float[Tensor, "layers b heads s e"], values: Float[Tensor, "layers b heads s e"]
@@ -90,64 +111,80 @@ class KVCache:
         return longer
 
     def fork(self, count: int, *, capacity: int | None = None) -> "KVCache":
-        """Every row `count` times: row i becomes rows `i * count` to `i * count + count - 1`."""
+        """Every row `count` times: row i becomes rows `i * count` to `i * count + count - 1`.
+
+        What the rows hold becomes their branches' common prefix and is not copied; what branches hold of their own
+        is, when they are forked again. `capacity` own positions are allocated at once.
+        """
         if count < 1:
             raise ValueError(f"cannot fork a cache into {count}; the count must be at least 1")
-        copy = self._allocate(self.batch * count, capacity)
-        for new, old in ((copy.keys, self.keys), (copy.values, self.values)):
-            rearrange(new, "l (b n) h s e -> l b n h s e", n=count).copy_(old.unsqueeze(2))
-        return copy
+        if count == 1:
+            return self
+        if self.prefix is None:
+            fresh = self._allocate(self.batch * count, 0, capacity or 0)
+            return replace(fresh, prefix=self, forks=count)
+        return self._repeat(count, self.capacity if capacity is None else capacity)
 
     def select(self, rows: Int[Tensor, "n"], *, capacity: int | None = None) -> "KVCache":
-        """The given rows in the given order; a row may be left out or repeated."""
+        """The given rows in the given order; a row may be left out or repeated. A prefix of one row is not copied."""
         if len(rows) == 0:
             raise ValueError("cannot select no rows at all from a cache; give at least one")
         if (low := int(rows.min())) < 0 or (high := int(rows.max())) >= self.batch:
             bad = low if low < 0 else high
             raise ValueError(f"cannot select row {bad} from a cache of {self.batch}; give rows of 0..{self.batch - 1}")
         rows = rows.to(self.storage.keys.device)
-        copy = self._allocate(len(rows), capacity)
+        copy = self._allocate(len(rows), self.own, self.capacity if capacity is None else capacity)
         for new, old in ((copy.keys, self.keys), (copy.values, self.values)):
             for layer in range(len(new)):  # layer by layer: indexing all at once would double the memory
                 new[layer].copy_(old[layer][rows])
-        return copy
+        if self.prefix is None:
+            return copy
+        if self.prefix.batch == 1:
+            return replace(copy, prefix=self.prefix, forks=len(rows))
+        return replace(copy, prefix=self.prefix.select(rows // self.forks, capacity=self.prefix.own), forks=1)
 
     def trim(self, length: int) -> "KVCache":
         """Only the first `length` positions; shares this value's buffer."""
         if not 0 <= length <= self.length:
             raise ValueError(f"cannot trim a cache of {self.length} positions to {length}; give 0 to {self.length}")
-        return KVCache(storage=self.storage, length=length, max_positions=self.max_positions)
+        if self.prefix is None:
+            return replace(self, own=length)
+        shared = min(length, self.prefix.own)
+        return replace(self, prefix=self.prefix.trim(shared), own=length - shared)
 
     def reserve(self, count: int) -> "KVCache":
         """This cache with `count` positions more, which the caller still has to `write` in every layer."""
-        length = self.length + count
-        if length > self.max_positions:
+        if self.length + count > self.max_positions:
             raise ValueError(
                 f"{self.length} cached positions and {count} more are over the limit of {self.max_positions}; "
                 "shorten the sequence, or build the transformer with larger max_positions"
             )
-        longer = self
+        own, longer = self.own + count, self
         frozen = self.storage.keys.is_inference() and not torch.is_inference_mode_enabled()
-        if frozen or length > self.capacity or self.storage.used != self.length:
-            room = self.capacity if length <= self.capacity else min(max(length, 2 * self.capacity), self.max_positions)
-            longer = self.fork(1, capacity=room)
-        longer.storage.used = length
-        return KVCache(storage=longer.storage, length=length, max_positions=self.max_positions)
+        if frozen or own > self.capacity or self.storage.used != self.own:
+            longer = self._repeat(1, self.capacity if own <= self.capacity else max(own, 2 * self.capacity))
+        longer.storage.used = own
+        return replace(longer, own=own)
 
     def write(
         self, layer: int, keys: Float[Tensor, "b heads s e"], values: Float[Tensor, "b heads s e"]
     ) -> tuple[Float[Tensor, "b heads t e"], Float[Tensor, "b heads t e"]]:
-        """Fills one layer's reserved positions, the last `s`; gives all keys and values of that layer."""
-        all_keys, all_values, start = self.keys[layer], self.values[layer], self.length - keys.shape[-2]
+        """Fills one layer's reserved positions, the last `s`; gives all own keys and values of that layer."""
+        all_keys, all_values, start = self.keys[layer], self.values[layer], self.own - keys.shape[-2]
         all_keys[..., start:, :] = keys
         all_values[..., start:, :] = values
         return all_keys, all_values
 
-    def _allocate(self, batch: int, capacity: int | None) -> "KVCache":
-        """A value of the same length with `batch` rows still to be filled."""
-        layers, _, heads, room, head_dim = self.storage.keys.shape
-        room = min(max(self.length, room if capacity is None else capacity), self.max_positions)
+    def _repeat(self, count: int, capacity: int) -> "KVCache":
+        """Every row's own positions `count` times in a buffer of their own, behind the same prefix."""
+        copy = self._allocate(self.batch * count, self.own, capacity)
+        for new, old in ((copy.keys, self.keys), (copy.values, self.values)):
+            rearrange(new, "l (b n) h s e -> l b n h s e", n=count).copy_(old.unsqueeze(2))
+        return replace(copy, prefix=self.prefix, forks=self.forks * count)
+
+    def _allocate(self, batch: int, own: int, capacity: int) -> "KVCache":
+        """A value of `batch` rows without a prefix, whose `own` positions are still to be filled."""
+        layers, _, heads, _, head_dim = self.storage.keys.shape
+        room = max(own, min(capacity, self.max_positions - (self.length - self.own)))
         keys, values = (self.storage.keys.new_empty(layers, batch, heads, room, head_dim) for _ in range(2))
-        return KVCache(
-            storage=_Storage(keys, values, self.length), length=self.length, max_positions=self.max_positions
-        )
+        return KVCache(storage=_Storage(keys, values, own), own=own, max_positions=self.max_positions)

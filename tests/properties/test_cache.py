@@ -106,6 +106,36 @@ def test_a_trimmed_cache_extends_from_where_it_ends(held: int, kept: int, new: i
     check(model().extend(later, value)[0], anew(embeddings()[:, :held], later))  # the untrimmed value is unharmed
 
 
+@settings(deadline=None, max_examples=25)
+@given(held=lengths, counts=st.tuples(st.integers(1, 3), st.integers(1, 3)), kept=st.integers(0, LENGTH + 3), data=st.data())
+def test_branches_of_branches_are_forked_selected_and_trimmed_like_single_rows(
+    held: int, counts: tuple[int, int], kept: int, data: st.DataObject
+) -> None:
+    value, inputs = prefilled(held), embeddings()[:, :held]
+    for seed, count in enumerate(counts, start=1):
+        value, inputs = value.fork(count), inputs.repeat_interleave(count, dim=0)
+        tokens = embeddings(len(inputs), 2, seed=seed)
+        hidden, value = model().extend(tokens, value)
+        check(hidden, anew(inputs, tokens))
+        inputs = torch.cat([inputs, tokens], dim=1)
+    rows = torch.tensor(data.draw(st.lists(st.integers(0, len(inputs) - 1), min_size=1, max_size=6)))
+    kept = min(kept, value.length)
+    value, inputs = value.select(rows).trim(kept), inputs[rows, :kept]
+    tokens = embeddings(len(rows), 3, seed=9)
+    check(model().extend(tokens, value)[0], anew(inputs, tokens))
+
+
+def test_branches_share_what_was_there_when_they_forked() -> None:
+    value = prefilled(10)
+    branches = value.fork(5, capacity=3)
+    assert (branches.length, branches.own, branches.batch) == (10, 0, 5 * BATCH)
+    assert branches.nbytes == value.nbytes + 5 * value.nbytes * 3 // 10
+    assert branches.fork(2).prefix is branches.prefix
+    one = value.select(torch.tensor([1])).fork(4)
+    assert one.select(torch.tensor([2, 2, 0])).prefix is one.prefix
+    assert value.fork(1) is value
+
+
 def test_appending_to_the_newest_value_copies_nothing() -> None:
     value = prefilled(4, capacity=10)
     assert value.capacity == 10
