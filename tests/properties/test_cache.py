@@ -107,7 +107,12 @@ def test_a_trimmed_cache_extends_from_where_it_ends(held: int, kept: int, new: i
 
 
 @settings(deadline=None, max_examples=25)
-@given(held=lengths, counts=st.tuples(st.integers(1, 3), st.integers(1, 3)), kept=st.integers(0, LENGTH + 3), data=st.data())
+@given(
+    held=lengths,
+    counts=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    kept=st.integers(0, LENGTH + 3),
+    data=st.data(),
+)
 def test_branches_of_branches_are_forked_selected_and_trimmed_like_single_rows(
     held: int, counts: tuple[int, int], kept: int, data: st.DataObject
 ) -> None:
