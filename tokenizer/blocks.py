@@ -198,7 +198,7 @@ class CrossAttention(nn.Module):
 def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
     """Attention of [... s e] queries to [... t e] keys and values."""
     if not dropout and query.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        # PyTorch's fused kernel takes four times as long as this for bfloat16 gradients on a CPU.
+        # PyTorch's fused kernel is slow in bfloat16 gradients on a CPU.
         scores: Tensor = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         return scores.softmax(-1) @ value
     return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)

@@ -1,5 +1,6 @@
 """`ivideo train world-model`: the recipe that turns a tokenizer and videos into a world model."""
 
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ def train_world_model(
                 seed=loop.seed,
                 refresh=refresh * loop.accumulate * loop.devices if refresh else None,
             )
+            if is_first():
+                print(f"tokenizing {settings.token_cache:,} windows, then training on their codes", file=sys.stderr)
             return fit(model, model.token_loss, lambda index: cache.batch(index, loop.batch_size), **common)
 
         def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
