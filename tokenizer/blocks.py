@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .codes import KeysValues
 from .config import TokenizerConfig
+from .convolution import Convolution
 
 NORM_EPS = 1e-6
 ATTENTION_NORM_EPS = 1e-5  # the released cross-attention differs from everything around it
@@ -28,15 +29,16 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, groups: int) -> None:
         super().__init__()
         self.norm1 = group_norm(groups, channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1)
+        self.conv1 = Convolution(channels_in, channels_out)
         self.norm2 = group_norm(groups, channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1)
+        self.conv2 = Convolution(channels_out, channels_out)
         if channels_in != channels_out:
             self.conv_shortcut = nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "b d_in h w"]) -> Float[Tensor, "b d_out h w"]:
-        y: Tensor = self.conv1(F.silu(self.norm1(x)))
-        y = self.conv2(F.silu(self.norm2(y)))
+        fresh = not torch.is_grad_enabled()  # no gradient asks for what a norm gave, so its memory is taken over
+        y: Tensor = self.conv1(F.silu(self.norm1(x), inplace=fresh))
+        y = self.conv2(F.silu(self.norm2(y), inplace=fresh))
         return y + (self.conv_shortcut(x) if hasattr(self, "conv_shortcut") else x)
 
 
@@ -75,11 +77,10 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = Convolution(channels, channels)
 
     def forward(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h2 w2"]:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return out
+        return self.conv.after_doubling(x)
 
 
 class DownBlock(nn.Module):

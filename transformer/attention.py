@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .cache import KVCache
 from .config import TransformerConfig
 from .layers import rotate
+from .linear import Linear
 
 Rotation: TypeAlias = tuple[Tensor, Tensor]
 """Cosines and sines of the new tokens' positions, each `[s, head_dim / 2]`."""
@@ -24,8 +25,8 @@ class Attention(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads, self.dropout = config.heads, config.attention_dropout
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
-        self.out = nn.Linear(config.width, config.width, bias=False)
+        self.qkv = Linear(config.width, 3 * config.width)
+        self.out = Linear(config.width, config.width)
         self.attend = sdpa_attention if config.attention == "sdpa" else flash_attention()
 
     def forward(

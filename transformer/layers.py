@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .linear import Linear
+
 
 class RMSNorm(nn.Module):
     """Scales each state to a root mean square of one, then by a learned weight (arXiv 1910.07467)."""
@@ -25,8 +27,8 @@ class SwiGLU(nn.Module):
 
     def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(width, 2 * inner, bias=False)  # one product where two would start two kernels
-        self.down = nn.Linear(inner, width, bias=False)
+        self.gate_up = Linear(width, 2 * inner)  # one product where two would start two kernels
+        self.down = Linear(inner, width)
 
     def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         gate, up = self.gate_up(x).chunk(2, dim=-1)

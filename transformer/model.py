@@ -1,7 +1,6 @@
 """A LLaMA-style causal transformer over token embeddings (iVideoGPT paper, arXiv 2405.15223, section 3.1)."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -9,6 +8,7 @@ from .attention import Attention, Rotation
 from .cache import KVCache
 from .config import TransformerConfig
 from .layers import RMSNorm, RotaryTable, SwiGLU
+from .linear import Linear
 
 
 class Block(nn.Module):
@@ -42,7 +42,7 @@ class Transformer(nn.Module):
         self.rotary = RotaryTable(config.max_positions, config.head_dim, config.rope_theta)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
-        self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.head = Linear(config.width, config.vocab_size)
         self.apply(self._initialise)
 
     def _initialise(self, module: nn.Module) -> None:
@@ -85,7 +85,8 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "*b d"], start: int = 0, stop: int | None = None) -> Float[Tensor, "*b v"]:
         """Scores of the next token, only of the ids `start` to `stop - 1` where these are given."""
-        return F.linear(hidden, self.head.weight[start:stop])
+        out: Tensor = self.head(hidden, start, stop)
+        return out
 
     def empty_cache(self, batch: int, capacity: int | None = None) -> KVCache:
         """A cache of no positions for `batch` sequences, in the precision the model now computes in.

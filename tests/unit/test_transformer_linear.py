@@ -1,0 +1,77 @@
+"""The packed linear layer gives what the plain one gives, and only where nothing is learned."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from transformer.linear import Linear
+
+
+@pytest.fixture
+def layer() -> Linear:
+    torch.manual_seed(0)
+    return Linear(48, 80)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(48,), (0, 48), (1, 48), (3, 48), (2, 1, 48), (7, 5, 48), (4, 0, 48)])
+@pytest.mark.parametrize(("start", "stop"), [(None, None), (8, 40), (64, None)])
+def test_equals_the_plain_product(
+    layer: Linear, shape: tuple[int, ...], start: int | None, stop: int | None, dtype: torch.dtype
+) -> None:
+    layer, x = layer.to(dtype), torch.randn(shape, dtype=dtype)
+    with torch.no_grad():
+        packed = layer(x, start, stop)
+    assert layer._packed
+    plain = F.linear(x, layer.weight[start:stop])
+    torch.testing.assert_close(packed, plain, rtol=0, atol=1e-6 if dtype == torch.float32 else 2e-2)
+
+
+def test_gradients_flow(layer: Linear) -> None:
+    layer(torch.ones(2, 48)).sum().backward()
+    assert layer.weight.grad is not None
+    assert not layer._packed
+
+
+def test_strided_input(layer: Linear) -> None:
+    x = torch.randn(48, 6).t()
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-6)
+
+
+def test_follows_its_weight(layer: Linear) -> None:
+    x = torch.randn(5, 48)
+    with torch.inference_mode():
+        layer(x)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-6)
+        layer.load_state_dict(Linear(48, 80).state_dict())
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-6)
+        layer.bfloat16().float()
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-6)
+
+
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        layer, x = Linear(48, 80), torch.randn(5, 48)
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-6)
+        layer.weight = torch.nn.Parameter(torch.randn(80, 48))
+        torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-5)
+
+
+def test_can_be_copied_and_pickled_after_use(layer: Linear) -> None:
+    x = torch.randn(5, 48)
+    with torch.no_grad():
+        wanted = layer(x)
+        for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            torch.testing.assert_close(other(x), wanted)
+
+
+def test_autocast_rules_where_it_is_on(layer: Linear) -> None:
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert layer(torch.randn(5, 48)).dtype == torch.bfloat16
+    assert not layer._packed
