@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 _FEWEST = 4
 """Fewer rows than this take oneDNN's packed product longer than this many do."""
+_SMALLEST, _SMALLEST_FOR_FEW = 2**17, 2**19
+"""Smaller weights are read as they are, since the call costs more than it saves; the latter for few rows."""
 _TUNED_FOR = 32
 """Rows that weights are packed for; what results is as good for any other number."""
 
@@ -29,7 +31,7 @@ class Linear(nn.Linear):
     ) -> Float[Tensor, "*b o"]:
         """All outputs, or only those from `start` to `stop - 1`."""
         if not self._packs(x):
-            return F.linear(x, self.weight[start:stop])
+            return F.linear(x, self.weight if start is None and stop is None else self.weight[start:stop])
         rows = x.reshape(-1, x.shape[-1])
         few = len(rows)
         if few < _FEWEST:
@@ -41,8 +43,10 @@ class Linear(nn.Linear):
         return self.__dict__ | {"_packed": {}, "_source": None}  # a packed weight can be neither copied nor pickled
 
     def _packs(self, x: Tensor) -> bool:
+        smallest = _SMALLEST_FOR_FEW if x.numel() < _FEWEST * x.shape[-1] else _SMALLEST
         return (
             x.device.type == "cpu"
+            and self.weight.numel() >= smallest
             and x.dtype == self.weight.dtype
             and x.dtype in (torch.float32, torch.bfloat16)
             and not torch.is_grad_enabled()
