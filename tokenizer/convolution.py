@@ -19,9 +19,10 @@ _MIN_WINDOWS: dict[Kind, int] = {winograd.plain: 16, winograd.doubling: 4}
 
 
 class Convolution(nn.Conv2d):
-    """A 3x3 convolution with a border of zeros; on a CPU and without gradients, by Winograd's minimal filtering.
+    """A 3x3 convolution with a border of zeros; in evaluation on a CPU, by Winograd's minimal filtering.
 
-    The evaluated filter, four to eleven times as large as the filter, is kept until the weight changes.
+    The evaluated filter, four to eleven times as large as the filter, is kept until the weight changes. Not every
+    optimizer tells the weight's version of its changes, so that any pass with gradients drops it.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -32,16 +33,21 @@ class Convolution(nn.Conv2d):
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h w"]:
         if self._pays(x, winograd.plain):
             return self._filtered(x, winograd.plain)
-        return super().forward(x)
+        return self._direct(x)
 
     def after_doubling(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
         """The convolution of a map of twice the sides, in which every pixel is repeated."""
         if self._pays(x, winograd.doubling):
             return self._filtered(x, winograd.doubling)
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return self._direct(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_evaluated": {}, "_source": None}
+
+    def _direct(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            self._evaluated.clear()
+        return super().forward(x)
 
     def _filtered(self, x: Tensor, kind: Kind) -> Tensor:
         weight = self.weight.detach()
@@ -58,6 +64,7 @@ class Convolution(nn.Conv2d):
         return (
             x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
+            and not self.training
             and not torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
             and channels >= _MIN_CHANNELS

@@ -16,9 +16,10 @@ _TUNED_FOR = 32
 
 
 class Linear(nn.Linear):
-    """`y = W x`, without a bias; on a CPU and without gradients, from a copy of W in the order in which it is read.
+    """`y = W x`, without a bias; in evaluation on a CPU, from a copy of W in the order in which it is read.
 
     The copy is made at the first use and anew when the weight has changed, and takes the weight's memory once more.
+    Not every optimizer tells the weight's version of its changes, so that any pass with gradients drops the copy.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -31,6 +32,8 @@ class Linear(nn.Linear):
     ) -> Float[Tensor, "*b o"]:
         """All outputs, or only those from `start` to `stop - 1`."""
         if not self._packs(x):
+            if torch.is_grad_enabled():
+                self._packed.clear()
             return F.linear(x, self.weight if start is None and stop is None else self.weight[start:stop])
         rows = x.reshape(-1, x.shape[-1])
         few = len(rows)
@@ -49,6 +52,7 @@ class Linear(nn.Linear):
             and self.weight.numel() >= smallest
             and x.dtype == self.weight.dtype
             and x.dtype in (torch.float32, torch.bfloat16)
+            and not self.training
             and not torch.is_grad_enabled()
             and not torch.is_autocast_enabled("cpu")
             and torch.backends.mkldnn.is_available()

@@ -53,7 +53,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_layer_is_fast_where_nothing_is_learned(evaluated: list[str]) -> None:
-    layer, x = Convolution(64, 64), torch.randn(1, 64, 16, 16)
+    layer, x = Convolution(64, 64).eval(), torch.randn(1, 64, 16, 16)
     with torch.no_grad():
         plain, doubled = layer(x), layer.after_doubling(x)
     assert evaluated == ["plain", "doubling"]
@@ -62,13 +62,13 @@ def test_layer_is_fast_where_nothing_is_learned(evaluated: list[str]) -> None:
 
 
 def test_layer_is_direct_where_that_is_faster_or_needed(evaluated: list[str]) -> None:
-    layer = Convolution(64, 64)
+    layer = Convolution(64, 64).eval()
     assert layer(torch.randn(1, 64, 16, 16)).requires_grad
     assert layer.after_doubling(torch.randn(1, 64, 8, 8)).requires_grad
     with torch.no_grad():
         layer(torch.randn(1, 64, 8, 8))  # few windows
         layer(torch.randn(1, 64, 18, 18))  # no whole windows
-        Convolution(8, 8)(torch.randn(1, 8, 16, 16))  # few channels
+        Convolution(8, 8).eval()(torch.randn(1, 8, 16, 16))  # few channels
         with torch.autocast("cpu", torch.bfloat16):
             layer(torch.randn(1, 64, 16, 16))
         layer.bfloat16()(torch.randn(1, 64, 16, 16, dtype=torch.bfloat16))
@@ -76,7 +76,7 @@ def test_layer_is_direct_where_that_is_faster_or_needed(evaluated: list[str]) ->
 
 
 def test_layer_follows_its_weight() -> None:
-    layer, x = Convolution(64, 64), torch.randn(1, 64, 16, 16)
+    layer, x = Convolution(64, 64).eval(), torch.randn(1, 64, 16, 16)
     with torch.no_grad():
         layer(x)
         layer.weight.mul_(2)
@@ -87,3 +87,20 @@ def test_layer_follows_its_weight() -> None:
         other.weight.zero_()
         assert layer(x).abs().max() > 0.1
         torch.testing.assert_close(other(x).double(), direct(other, x), rtol=0, atol=1e-6)
+
+
+def test_follows_an_optimizer_that_tells_nobody() -> None:
+    layer, x = Convolution(64, 64).eval(), torch.randn(1, 64, 16, 16)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1.0, fused=True)  # leaves the weight's version as it was
+    for _ in range(2):
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x).double(), direct(layer, x), rtol=0, atol=2e-3)
+        layer(x).sum().backward()
+        optimizer.step()
+
+
+def test_training_mode_keeps_nothing() -> None:
+    layer, x = Convolution(64, 64).train(), torch.randn(1, 64, 16, 16)
+    with torch.no_grad():
+        layer(x)
+    assert not layer._evaluated

@@ -13,7 +13,7 @@ from transformer.linear import Linear
 @pytest.fixture
 def layer() -> Linear:
     torch.manual_seed(0)
-    return Linear(512, 1024)
+    return Linear(512, 1024).eval()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -32,7 +32,7 @@ def test_equals_the_plain_product(
 
 @pytest.mark.parametrize(("inputs", "outputs", "rows"), [(128, 512, 32), (512, 512, 3)])
 def test_small_weights_are_not_worth_a_copy(inputs: int, outputs: int, rows: int) -> None:
-    layer, x = Linear(inputs, outputs), torch.randn(rows, inputs)
+    layer, x = Linear(inputs, outputs).eval(), torch.randn(rows, inputs)
     with torch.no_grad():
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=0)
     assert not layer._packed
@@ -65,7 +65,7 @@ def test_follows_its_weight(layer: Linear) -> None:
 
 def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
-        layer, x = Linear(512, 1024), torch.randn(5, 512)
+        layer, x = Linear(512, 1024).eval(), torch.randn(5, 512)
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-5)
         layer.weight = torch.nn.Parameter(torch.randn(1024, 512))
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=2e-4)
@@ -82,4 +82,21 @@ def test_can_be_copied_and_pickled_after_use(layer: Linear) -> None:
 def test_autocast_rules_where_it_is_on(layer: Linear) -> None:
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.randn(5, 512)).dtype == torch.bfloat16
+    assert not layer._packed
+
+
+def test_follows_an_optimizer_that_tells_nobody() -> None:
+    layer, x = Linear(512, 1024).eval(), torch.randn(5, 512)
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=1.0, fused=True)  # leaves the weight's version as it was
+    for _ in range(2):
+        with torch.no_grad():
+            torch.testing.assert_close(layer(x), F.linear(x, layer.weight), rtol=0, atol=1e-3)
+        layer(x).sum().backward()
+        optimizer.step()
+
+
+def test_training_mode_keeps_nothing() -> None:
+    layer, x = Linear(512, 1024).train(), torch.randn(5, 512)
+    with torch.no_grad():
+        layer(x)
     assert not layer._packed
