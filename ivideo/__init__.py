@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ivideo.episode import Episode as Episode
     from ivideo.episode import Segment as Segment
     from ivideo.layout import TokenLayout as TokenLayout
-    from ivideo.rollout import Prediction as Prediction
-    from ivideo.rollout import RolloutState as RolloutState
     from ivideo.simulate import PushingTable as PushingTable
+    from ivideo.state import Prediction as Prediction
+    from ivideo.state import RolloutState as RolloutState
     from ivideo.video import grid as grid
     from ivideo.video import read_video as read_video
     from ivideo.video import write_video as write_video
@@ -33,9 +33,9 @@ _OWNERS = {
     "Batch": "ivideo.episode",
     "Episode": "ivideo.episode",
     "EpisodeStore": "ivideo.data",
-    "Prediction": "ivideo.rollout",
+    "Prediction": "ivideo.state",
     "PushingTable": "ivideo.simulate",
-    "RolloutState": "ivideo.rollout",
+    "RolloutState": "ivideo.state",
     "Sampling": "transformer",
     "Segment": "ivideo.episode",
     "TokenLayout": "ivideo.layout",

@@ -163,6 +163,23 @@ class SequenceEmbedding(nn.Module):
             embedded = embedded + self.dynamics_vector(codebook[self.layout.dynamics_index(ids, clamp=True)])
         return embedded
 
+    def frames(
+        self,
+        transformer: Transformer,
+        ids: Int[Tensor, "b f m"],
+        cells: Float[Tensor, "b f m g"] | None,
+        actions: Float[Tensor, "b f a"] | None,
+        codebook: Float[Tensor, "k v"],
+    ) -> Float[Tensor, "b f l d"]:
+        """Embeddings of predicted frames, markers included; `cells` are the features of each frame's predecessor."""
+        marker = torch.full((len(ids), ids.shape[1]), self.layout.dynamics_marker, device=ids.device)
+        tokens = self.tokens(transformer, ids.flatten(1), codebook).unflatten(1, tuple(ids.shape[1:]))
+        embedded = torch.cat([transformer.embed(marker)[:, :, None], tokens], dim=2)
+        additions = self.additions(cells, actions)
+        if additions is None:
+            return embedded
+        return embedded + F.pad(additions, (0, 0, 0, embedded.shape[2] - additions.shape[2]))
+
     def forward(
         self,
         transformer: Transformer,
@@ -172,24 +189,12 @@ class SequenceEmbedding(nn.Module):
         dynamics_codebook: Float[Tensor, "j v"],
     ) -> Float[Tensor, "b s d"]:
         """Embeddings of a whole segment; `actions[:, i]` leads to predicted frame i."""
-        batch, frames, _ = codes.dynamics.shape
-        marker = torch.full((batch, frames, 1), self.layout.dynamics_marker, device=codes.dynamics.device)
-        embedded = torch.cat(
-            [
-                transformer.embed(marker.flatten(1)).unflatten(1, (frames, 1)),
-                self.tokens(
-                    transformer, codes.dynamics.flatten(1) + self.layout.dynamics_ids[0], dynamics_codebook
-                ).unflatten(1, (frames, -1)),
-            ],
-            dim=2,
-        )
         first, later = self.last_cells(codes.context, context_codebook), self.cells(codes.dynamics, dynamics_codebook)
         cells = None if first is None or later is None else torch.cat([first[:, None], later[:, :-1]], dim=1)
-        additions = self.additions(cells, actions)
-        if additions is not None:
-            embedded = embedded + F.pad(additions, (0, 0, 0, embedded.shape[2] - additions.shape[2]))
+        ids = codes.dynamics + self.layout.dynamics_ids[0]
+        frames = self.frames(transformer, ids, cells, actions, dynamics_codebook)
         context = self.context(transformer, codes.context, context_codebook)
-        return torch.cat([context, embedded.flatten(1, 2)], dim=1)
+        return torch.cat([context, frames.flatten(1, 2)], dim=1)
 
     def code_scores(
         self, hidden: Float[Tensor, "*b d"], codebook: Float[Tensor, "k v"]

@@ -1,4 +1,4 @@
-"""Imagining frame by frame: the state of a rollout as a value, and the engine that advances it.
+"""Imagining frame by frame: the engine that advances a rollout's state.
 
 After `start` no position of the prefix is computed again: a frame costs one pass for its marker, joined with the
 last token of the frame before where that is still unread, and one for each further token::
@@ -8,115 +8,48 @@ last token of the frame before where that is still unread, and one for each furt
     gives   d_1            d_2         d_m                                   reward, termination
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from tokenizer import ContextFeatures
-from transformer import KVCache, Sampling, choose
+from ivideo.memory import check_rollout, decoded_at_once
+from ivideo.state import Prediction, RolloutState
+from ivideo.window import frames_kept, with_room
+from transformer import Sampling, choose
 
 if TYPE_CHECKING:
     from ivideo.world_model import WorldModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutState:
-    """Where an imagined future stands. Immutable: stepping gives a new state and leaves this one valid."""
-
-    cache: KVCache
-    """Keys and values of everything read so far."""
-    context: ContextFeatures
-    """What the tokenizer knows of the context frames."""
-    ids: Int[Tensor, "b f m"]
-    """Tokens of the frames imagined so far, as vocabulary ids."""
-    cells: Float[Tensor, "b m g"] | None
-    """The guide's features of the latest frame, in models that have a guide."""
-    unread: Float[Tensor, "b 1 d"] | None
-    """The latest frame's last token, embedded, where the transformer has not read it yet."""
-    seeds: Int64[Tensor, " b"]
-    """Each row draws its tokens from its own seed, so a row is the same alone and in any batch."""
-
-    @property
-    def batch(self) -> int:
-        return self.ids.shape[0]
-
-    @property
-    def frames(self) -> int:
-        """Frames imagined so far."""
-        return self.ids.shape[1]
-
-    def fork(self, n: int) -> "RolloutState":
-        """`n` futures of every row, side by side: row i becomes rows i*n to i*n + n-1.
-
-        Each branch draws from a seed of its own, derived from its row's; the first keeps the row's.
-        """
-        if n < 1:
-            raise ValueError(f"cannot fork into {n} branches; ask for at least 1")
-        branch = torch.arange(n)
-        return replace(
-            self,
-            cache=self.cache.fork(n),
-            context=self.context.fork(n),
-            ids=self.ids.repeat_interleave(n, dim=0),
-            cells=None if self.cells is None else self.cells.repeat_interleave(n, dim=0),
-            unread=None if self.unread is None else self.unread.repeat_interleave(n, dim=0),
-            seeds=(self.seeds[:, None] + branch * _BRANCH).flatten(),
-        )
-
-    def select(self, rows: Int[Tensor, " r"]) -> "RolloutState":
-        """The given rows, in that order, repeats allowed."""
-        return replace(
-            self,
-            cache=self.cache.select(rows),
-            context=self.context.select(rows),
-            ids=self.ids[rows],
-            cells=None if self.cells is None else self.cells[rows],
-            unread=None if self.unread is None else self.unread[rows],
-            seeds=self.seeds[rows.to(self.seeds.device)],
-        )
-
-    def reseed(self, seed: int) -> "RolloutState":
-        """The same state drawing its next tokens from other seeds: row i from `seed + i`."""
-        return replace(self, seeds=seed + torch.arange(self.batch))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One imagined step, one row per branch."""
-
-    frame: UInt8[Tensor, "b 3 h w"] | None
-    """Pixels; None where `decode=False` left them out."""
-    codes: Int[Tensor, "b m"]
-    """Indices within the dynamics codebook."""
-    reward: Float[Tensor, " b"] | None
-    """Reward that arrives with the frame, in the environment's scale; None without a reward head."""
-    terminal: Float[Tensor, " b"] | None
-    """Probability that the frame is terminal; None without a termination head."""
-    log_likelihood: Float[Tensor, " b"]
-    """Sum over the frame's tokens of the log-probability the model gave them, in nats, before temperature and
-    top-k: how sure it was."""
-
-
 def start(
-    model: "WorldModel", frames: UInt8[Tensor, "*b c 3 h w"], *, goal: UInt8[Tensor, "*b 3 h w"] | None, seed: int
+    model: "WorldModel",
+    frames: UInt8[Tensor, "*b c 3 h w"],
+    *,
+    goal: UInt8[Tensor, "*b 3 h w"] | None,
+    seed: int,
+    room: int,
 ) -> RolloutState:
     """See `WorldModel.start`."""
     if not abs(seed) < _SEEDS:
         raise ValueError(f"seed is {seed}; expected a whole number between -2**62 and 2**62")
-    context = model.tokenizer.encode_context(_context_frames(model, frames, goal).to(model.device))
-    batch = context.codes.shape[0]
+    given = _context_frames(model, frames, goal)
+    batch = len(given)
+    check_rollout(model, contexts=batch, branches=batch, frames=max(1, room))
+    context = model.tokenizer.encode_context(given.to(model.device))
     book = model.tokenizer.context_codebook
     embedded = model.embedding.context(model.transformer, context.codes, book)
-    _, cache = model.transformer.extend(embedded, model.transformer.empty_cache(batch))
+    capacity = model.layout.sequence_length(room)
+    _, cache = model.transformer.extend(embedded, model.transformer.empty_cache(batch, capacity))
     return RolloutState(
         cache=cache,
         context=context,
         ids=torch.empty(batch, 0, model.layout.dynamics_tokens, dtype=torch.long, device=model.device),
         cells=model.embedding.last_cells(context.codes, book),
         unread=None,
+        actions=(),
         seeds=seed + torch.arange(batch),
     )
 
@@ -131,13 +64,12 @@ def step(
     vocabulary: Literal["dynamics", "full"] = "dynamics",
 ) -> tuple[RolloutState, Prediction]:
     """See `WorldModel.step`."""
-    if state.frames >= model.max_frames:
-        raise ValueError(
-            f"the model reads at most {model.config.transformer.max_positions} positions, which is {model.max_frames} "
-            f"frames, and this state has imagined all of them; start anew from its last {model.context_frames} frames"
-        )
+    if state.cache.own == 0:  # branches begin to hold positions of their own
+        check_rollout(model, contexts=0, branches=state.batch, frames=1, decode=decode)
+    state = with_room(model, state)
     layout, transformer, book = model.layout, model.transformer, model.tokenizer.dynamics_codebook
-    additions = _additions(model, state, _row_actions(model, state, action))
+    actions = _row_actions(model, state, action)
+    additions = _additions(model, state, actions)
     marker = torch.full((state.batch, 1), layout.dynamics_marker, device=model.device)
     entered = transformer.embed(marker)
     if additions is not None:
@@ -170,9 +102,10 @@ def step(
         ids=torch.cat([state.ids, frame_ids[:, None]], dim=1),
         cells=None if cells is None else cells[:, 0],
         unread=None if model.heads.read_last_token else entered,
+        actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
     )
     return after, Prediction(
-        frame=_pixels(model.tokenizer.decode_frames(codes[:, None], state.context))[:, 0] if decode else None,
+        frame=pixels(model.tokenizer.decode_frames(codes[:, None], state.context))[:, 0] if decode else None,
         codes=codes,
         reward=model.heads.rewards(hidden[:, -1]),
         terminal=model.heads.terminals(hidden[:, -1]),
@@ -183,7 +116,13 @@ def step(
 def decode(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[Tensor, "b f 3 h w"]:
     """See `WorldModel.frames`."""
     codes = model.layout.dynamics_index(state.ids[:, which], clamp=True)
-    return _pixels(model.tokenizer.decode_frames(codes, state.context))
+    at_once = decoded_at_once(model.device)
+    decoded = []
+    for rows in torch.arange(state.batch).split(at_once):
+        context = state.context if len(rows) == state.batch else state.context.select(rows)
+        parts = codes[rows.to(codes.device)].split(max(1, at_once // len(rows)), dim=1)
+        decoded.append(torch.cat([pixels(model.tokenizer.decode_frames(part, context)) for part in parts], dim=1))
+    return torch.cat(decoded)
 
 
 def predict(
@@ -213,13 +152,9 @@ def predict(
         raise ValueError("say how many frames to predict: pass actions, or frames=14")
     if frames < 1 or samples < 1:
         raise ValueError(f"frames is {frames} and samples {samples}; expected at least 1 of each")
-    if frames > model.max_frames:
-        raise ValueError(
-            f"{frames} frames do not fit: the model reads {model.config.transformer.max_positions} positions, "
-            f"which is {model.max_frames} frames; predict fewer, or go on from the last ones"
-        )
     wanted = model.context_frames - (goal is not None)
-    state = start(model, clip, goal=goal, seed=seed).fork(samples)
+    check_rollout(model, contexts=1, branches=samples, frames=frames)
+    state = start(model, clip, goal=goal, seed=seed, room=frames if samples == 1 else 0).fork(samples, frames=frames)
     for index in range(frames):
         action = None if actions is None else actions[..., index, :]
         state, _ = step(model, state, action, decode=False, sampling=sampling or model.config.sampling)
@@ -230,8 +165,6 @@ def predict(
 
 _SEEDS = 2**62
 """Seeds lie below this, so that those of rows and branches still fit 64 bits."""
-_BRANCH = 1_000_003
-"""Distance between the seeds of sibling branches; far from the +1 between the rows of a batch."""
 
 
 def _uniforms(seeds: Int64[Tensor, " b"], frame: int, count: int) -> Float[Tensor, "b {count}"]:
@@ -295,5 +228,6 @@ def _additions(model: "WorldModel", state: RolloutState, action: Tensor | None) 
     return None if additions is None else additions[:, 0]
 
 
-def _pixels(frames: Float[Tensor, "b f 3 h w"]) -> UInt8[Tensor, "b f 3 h w"]:
+def pixels(frames: Float[Tensor, "b f 3 h w"]) -> UInt8[Tensor, "b f 3 h w"]:
+    """Decoded frames as they are shown."""
     return (frames.float().clamp(0, 1) * 255).round().to(torch.uint8)

@@ -14,7 +14,7 @@ from ivideo.embedding import EmbeddingConfig, SequenceEmbedding
 from ivideo.episode import Batch
 from ivideo.heads import Heads, HeadsConfig, masked_mean
 from ivideo.layout import TokenLayout
-from ivideo.rollout import Prediction, RolloutState
+from ivideo.state import Prediction, RolloutState
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
 from transformer import Sampling, Transformer, TransformerConfig
@@ -71,7 +71,7 @@ class WorldModel(nn.Module):
 
     @property
     def max_frames(self) -> int:
-        """Predicted frames that fit in front of the transformer's position limit."""
+        """Predicted frames that fit in front of the transformer's position limit; longer rollouts forget the oldest."""
         return self.layout.max_frames(self.config.transformer.max_positions)
 
     @property
@@ -156,13 +156,16 @@ class WorldModel(nn.Module):
         *,
         goal: UInt8[Tensor, "*b 3 h w"] | None = None,
         seed: int = 0,
+        room: int = 0,
     ) -> RolloutState:
         """A state to step from, given the context frames (one video, or a batch): one pass over the prefix.
 
         A goal-conditioned model takes its `goal` apart and one context frame fewer. Row i of a batch draws its
-        tokens from seed `seed + i`, whatever else is in the batch.
+        tokens from seed `seed + i`, whatever else is in the batch. Memory for `room` frames of every row is taken at
+        once, and grows with further ones by doubling; a rollout that is to be forked needs none. What cannot fit in
+        memory is a ValueError that says what would.
         """
-        return rollout.start(self, frames, goal=goal, seed=seed)
+        return rollout.start(self, frames, goal=goal, seed=seed, room=room)
 
     @torch.inference_mode()
     def step(
@@ -179,6 +182,7 @@ class WorldModel(nn.Module):
         The old state stays valid: stepping it again with another action gives another future. `decode=False` leaves
         the pixels out, which costs most; `frames` decodes them later. A frame's tokens are drawn from the dynamics
         codes; `vocabulary="full"` draws from all ids as the reference does and decodes a stray id as the nearest code.
+        There is no last frame: at the transformer's position limit the oldest half of the imagined frames is forgotten.
         """
         return rollout.step(
             self, state, action, decode=decode, sampling=sampling or self.config.sampling, vocabulary=vocabulary

@@ -52,10 +52,6 @@ def test_what_is_misspelt_or_missing(refuse: Refuse, command: str, words: str) -
         ("predict model clip.mp4 --frames 0", "frames is 0; expected at least 1"),
         ("predict model clip.mp4 --samples 0", "samples is 0; expected at least 1"),
         ("predict model clip.mp4 --stride 0", "stride is 0; expected at least 1"),
-        (
-            "predict model clip.mp4 --frames 30",
-            "30 frames do not fit: the model reads 128 positions, which is 19 frames",
-        ),
         ("predict model clip.mp4 --temperature nan", "temperature is 'nan'; expected float or null"),
         ("predict model clip.mp4 --temperature -1", "temperature=-1.0 must be 0 (greedy) or a positive number"),
         ("predict model clip.mp4 --actions all", "actions is 'all'; expected 'recorded' or 'none'"),

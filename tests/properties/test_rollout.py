@@ -6,62 +6,14 @@ from itertools import product
 import jaxtyping
 import pytest
 import torch
-from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
+from tiny import TINY_TRANSFORMER
+from tiny_rollouts import GREEDY, OPTIONS, actions_for, build, clip, run
 
 from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch, Episode
-from ivideo.heads import HeadsConfig
-from ivideo.rollout import RolloutState
 from ivideo.world_model import WorldModel, WorldModelConfig
-from tokenizer import VideoTokenizer
 from transformer import Sampling
-
-GREEDY = Sampling(temperature=0)
-OPTIONS = [
-    EmbeddingConfig(),
-    EmbeddingConfig(action_dim=2),
-    EmbeddingConfig(action_dim=2, action_on="frame"),
-    EmbeddingConfig(action_dim=2, action_on="frame", code_vectors=True, guide=8),
-    EmbeddingConfig(guide=8),
-]
-
-
-def build(embedding: EmbeddingConfig, *, heads: bool = False, goal: bool = False, full: bool = True) -> WorldModel:
-    """A model with random weights everywhere, zero-initialised ones included."""
-    torch.manual_seed(0)
-    tokenizer = VideoTokenizer(replace(TINY_TOKENIZER, mask_blend="observed"))
-    config = WorldModelConfig(
-        transformer=replace(TINY_TRANSFORMER, layers=2),
-        embedding=embedding,
-        heads=HeadsConfig(reward=heads, termination=heads),
-        vocabulary="full" if full else "dynamics",
-        goal_conditioned=goal,
-        sampling=GREEDY,
-    )
-    model = WorldModel(tokenizer, config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(std=0.3)
-    return model.eval()
-
-
-def clip(frames: int, batch: int = 2, seed: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(256, (batch, frames, 3, 32, 32), dtype=torch.uint8, generator=generator)
-
-
-def actions_for(model: WorldModel, frames: int, batch: int = 2) -> torch.Tensor | None:
-    generator = torch.Generator().manual_seed(2)
-    return torch.randn(batch, frames, model.action_dim, generator=generator) if model.action_dim else None
-
-
-def run(
-    model: WorldModel, state: RolloutState, actions: torch.Tensor | None, frames: int, **how: Sampling
-) -> RolloutState:
-    for index in range(frames):
-        state, _ = model.step(state, None if actions is None else actions[:, index], decode=False, **how)
-    return state
 
 
 @pytest.mark.parametrize(("embedding", "heads"), list(product(OPTIONS, [False, True])))
@@ -223,7 +175,6 @@ def test_a_new_model_ignores_actions() -> None:
         ({"actions": torch.full((3, 2), float("nan"))}, "NaN or infinite"),
         ({"actions": torch.zeros(3, 2), "frames": 4}, "4 frames need 4 actions; 3 were given"),
         ({}, "say how many frames"),
-        ({"frames": 100}, "100 frames do not fit"),
         ({"frames": 2, "goal": clip(1, 1)[0, 0]}, "takes no goal"),
     ],
 )
@@ -232,10 +183,3 @@ def test_bad_requests_are_named(arguments: dict[str, object], message: str, monk
     model = build(OPTIONS[1])
     with pytest.raises(ValueError, match=message):
         model.predict(**{"clip": clip(2, 1)[0], **arguments})
-
-
-def test_a_full_state_says_so() -> None:
-    model = build(OPTIONS[1])
-    state = run(model, model.start(clip(2, 1)), actions_for(model, 40, 1), model.max_frames)
-    with pytest.raises(ValueError, match="start anew"):
-        model.step(state, torch.zeros(2))

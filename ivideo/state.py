@@ -1,0 +1,96 @@
+"""Where an imagined future stands, as a value, and what a step gives."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int, Int64, UInt8
+from torch import Tensor
+
+from tokenizer import ContextFeatures
+from transformer import KVCache
+
+_BRANCH = 1_000_003
+"""Distance between the seeds of sibling branches; far from the +1 between the rows of a batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutState:
+    """Where an imagined future stands. Immutable: stepping gives a new state and leaves this one valid."""
+
+    cache: KVCache
+    """Keys and values of everything read so far."""
+    context: ContextFeatures
+    """What the tokenizer knows of the context frames."""
+    ids: Int[Tensor, "b f m"]
+    """Tokens of the frames imagined so far, as vocabulary ids."""
+    cells: Float[Tensor, "b m g"] | None
+    """The guide's features of the latest frame, in models that have a guide."""
+    unread: Float[Tensor, "b 1 d"] | None
+    """The latest frame's last token, embedded, where the transformer has not read it yet."""
+    actions: tuple[Float[Tensor, "b 1 a"] | None, ...]
+    """What led to the latest frames, as many as are read again when the position limit is reached."""
+    seeds: Int64[Tensor, " b"]
+    """Each row draws its tokens from its own seed, so a row is the same alone and in any batch."""
+
+    @property
+    def batch(self) -> int:
+        return self.ids.shape[0]
+
+    @property
+    def frames(self) -> int:
+        """Frames imagined so far."""
+        return self.ids.shape[1]
+
+    def fork(self, n: int, *, frames: int = 0) -> "RolloutState":
+        """`n` futures of every row, side by side: row i becomes rows i*n to i*n + n-1.
+
+        Each branch draws from a seed of its own, derived from its row's; the first keeps the row's. Memory for
+        `frames` frames is taken at once; otherwise it grows with them, by doubling.
+        """
+        if n < 1:
+            raise ValueError(f"cannot fork into {n} branches; ask for at least 1")
+        branch = torch.arange(n)
+        return replace(
+            self,
+            cache=self.cache.fork(n, capacity=frames * (self.ids.shape[2] + 1)),
+            context=self.context.fork(n),
+            ids=self.ids.repeat_interleave(n, dim=0),
+            cells=None if self.cells is None else self.cells.repeat_interleave(n, dim=0),
+            unread=None if self.unread is None else self.unread.repeat_interleave(n, dim=0),
+            actions=tuple(None if each is None else each.repeat_interleave(n, dim=0) for each in self.actions),
+            seeds=(self.seeds[:, None] + branch * _BRANCH).flatten(),
+        )
+
+    def select(self, rows: Int[Tensor, " r"]) -> "RolloutState":
+        """The given rows, in that order, repeats allowed."""
+        return replace(
+            self,
+            cache=self.cache.select(rows),
+            context=self.context.select(rows),
+            ids=self.ids[rows],
+            cells=None if self.cells is None else self.cells[rows],
+            unread=None if self.unread is None else self.unread[rows],
+            actions=tuple(None if each is None else each[rows] for each in self.actions),
+            seeds=self.seeds[rows.to(self.seeds.device)],
+        )
+
+    def reseed(self, seed: int) -> "RolloutState":
+        """The same state drawing its next tokens from other seeds: row i from `seed + i`."""
+        return replace(self, seeds=seed + torch.arange(self.batch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One imagined step, one row per branch."""
+
+    frame: UInt8[Tensor, "b 3 h w"] | None
+    """Pixels; None where `decode=False` left them out."""
+    codes: Int[Tensor, "b m"]
+    """Indices within the dynamics codebook."""
+    reward: Float[Tensor, " b"] | None
+    """Reward that arrives with the frame, in the environment's scale; None without a reward head."""
+    terminal: Float[Tensor, " b"] | None
+    """Probability that the frame is terminal; None without a termination head."""
+    log_likelihood: Float[Tensor, " b"]
+    """Sum over the frame's tokens of the log-probability the model gave them, in nats, before temperature and
+    top-k: how sure it was."""
