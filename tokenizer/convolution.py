@@ -27,6 +27,8 @@ class Convolution(nn.Conv2d):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__(channels_in, channels_out, 3, padding=1)
+        self.direct = False
+        """Whether to leave the fast way alone, for comparison."""
         self._evaluated: dict[Kind, Tensor] = {}
         self._source: tuple[Tensor, int] | None = None
 
@@ -62,7 +64,8 @@ class Convolution(nn.Conv2d):
     def _pays(self, x: Tensor, kind: Kind) -> bool:
         batch, channels, height, width = x.shape
         return (
-            x.device.type == "cpu"
+            not self.direct
+            and x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
             and not self.training
             and not torch.is_grad_enabled()

@@ -1,0 +1,106 @@
+"""`ivideo bench`: how fast this machine imagines, beside the released implementation's way on the same weights."""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ivideo.bench.measure import Timing, measure
+from ivideo.bench.roofline import Machine
+from ivideo.bench.workloads import Ways, all_workloads
+from ivideo.config import parse
+from ivideo.embedding import EmbeddingConfig
+from ivideo.files import check_new_file, replace_file
+from ivideo.heads import HeadsConfig
+from ivideo.world_model import WorldModel, WorldModelConfig
+from tokenizer import TokenizerConfig, VideoTokenizer
+from transformer import TransformerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What to measure."""
+
+    size: Literal["nano", "base"] = "nano"
+    """Random weights in the sizes of the released 64 px model (base), or small ones that take a minute (nano)."""
+    only: str = ""
+    """Only the rows whose name contains this."""
+    pairs: int = 5
+    """Runs of either way, in turn."""
+    threads: int = 1
+    """Processor threads; with one, processor time is what the work took, whatever else runs beside it."""
+    out: str | None = None
+    """Write the figures to this JSON file too."""
+    overwrite: bool = False
+    """Replace that file."""
+
+    def __post_init__(self) -> None:
+        for name in ("pairs", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+
+
+def main(argv: list[str]) -> int:
+    """`ivideo bench`."""
+    wanted = parse(Bench, argv, prog="ivideo bench", description="Measure how fast a model imagines on this machine.")
+    if wanted.out is not None:
+        check_new_file(Path(wanted.out), overwrite=wanted.overwrite)
+    torch.set_num_threads(wanted.threads)
+    model = random_model(wanted.size)
+    machine = Machine.measured()
+    timings = []
+    for row in all_workloads(Ways(model), wanted.only):
+        print(f"{row.name}, {row.shape} ...", end="", flush=True)
+        timings.append(measure(row, machine, pairs=wanted.pairs))
+        print(f" {timings[-1].ratio:.1f} times as fast", flush=True)
+    if not timings:
+        raise ValueError(f"no row's name contains {wanted.only!r}; leave --only out to see all of them")
+    title = f"{wanted.size} model, {wanted.threads} thread(s), float32: the released way and ours, same results"
+    Console(width=130).print(_table(title, timings))
+    if wanted.out is not None:
+        figures = {
+            "settings": asdict(wanted),
+            "torch": torch.__version__,
+            "machine": asdict(machine),
+            "rows": [asdict(each) for each in timings],
+        }
+        text = json.dumps(figures, indent=2) + "\n"
+        replace_file(Path(wanted.out), lambda path: path.write_text(text, encoding="utf-8"))
+    return 0
+
+
+def random_model(size: Literal["nano", "base"]) -> WorldModel:
+    """A model of the released architecture with actions and rewards, its weights random (seed 0)."""
+    torch.manual_seed(0)
+    tokenizer, transformer = TokenizerConfig(), TransformerConfig()
+    if size == "nano":
+        tokenizer = replace(tokenizer, channels=(32, 64, 128), context_codes=512, dynamics_codes=512)
+        transformer = replace(transformer, width=256, layers=4, heads=4, ffn_width=1024)
+    config = WorldModelConfig(
+        transformer=transformer, embedding=EmbeddingConfig(action_dim=4), heads=HeadsConfig(reward=True)
+    )
+    model = WorldModel(VideoTokenizer(tokenizer), config).eval()
+    assert model.embedding.action is not None
+    torch.nn.init.normal_(model.embedding.action.weight, std=0.02)  # zero at first, which would hide a mistake
+    start, stop = model.layout.dynamics_ids
+    with torch.no_grad():  # so that the likeliest of all ids is a dynamics code, as in a trained model
+        model.transformer.head.weight[:start] = 0
+        model.transformer.head.weight[stop:] = 0
+    return model
+
+
+def _table(title: str, timings: list[Timing]) -> Table:
+    table = Table(title=title)
+    for name in ("workload", "shape"):
+        table.add_column(name)
+    for name in ("released way, s", "ours, s", "ratio", "of the limit", "per second"):
+        table.add_column(name, justify="right")
+    for each in timings:
+        ratio = f"{each.ratio:.1f} ±{each.spread:.1f}"
+        seconds = (f"{each.reference_s:.3f}", f"{each.ours_s:.3f}")
+        table.add_row(each.name, each.shape, *seconds, ratio, f"{each.share:.0%}", f"{each.frames_per_s:.1f}")
+    return table

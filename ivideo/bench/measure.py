@@ -1,0 +1,73 @@
+"""Times two ways of one workload in turn, after making sure that they give the same."""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ivideo.bench.roofline import Machine
+from ivideo.bench.workloads import Workload
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What was measured of one workload."""
+
+    name: str
+    shape: str
+    reference_s: float
+    """Median seconds of processor time of one run in the released way."""
+    ours_s: float
+    """The same in ours."""
+    ratio: float
+    """Median over pairs of released time over ours."""
+    spread: float
+    """Median absolute deviation of that ratio."""
+    frames_per_s: float
+    """Imagined frames a second of wall time in our way; tokens, or encoded frames, where those are counted."""
+    share: float
+    """Least possible time on this machine over ours; minimal filtering can pass 1."""
+    pairs: int
+
+
+def measure(workload: Workload, machine: Machine, *, pairs: int) -> Timing:
+    """Check that both ways agree, then time `pairs` runs of each, one after the other."""
+    agree(workload, workload.reference(), workload.ours())
+    theirs, ours, wall = [], [], []
+    for _ in range(pairs):
+        began = time.process_time()
+        workload.reference()
+        between, watch = time.process_time(), time.perf_counter()
+        workload.ours()
+        theirs.append(between - began)
+        ours.append(time.process_time() - between)
+        wall.append(time.perf_counter() - watch)
+    ratios = [slow / fast for slow, fast in zip(theirs, ours, strict=True)]
+    ratio = statistics.median(ratios)
+    return Timing(
+        name=workload.name,
+        shape=workload.shape,
+        reference_s=statistics.median(theirs),
+        ours_s=statistics.median(ours),
+        ratio=ratio,
+        spread=statistics.median(abs(each - ratio) for each in ratios),
+        frames_per_s=workload.frames / statistics.median(wall),
+        share=machine.seconds(workload.least) / statistics.median(wall),
+        pairs=pairs,
+    )
+
+
+def agree(workload: Workload, theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> None:
+    """ArithmeticError unless both ways gave the same: a speed is worth nothing for another result."""
+    for name, value in theirs.items():
+        difference = (value.double() - ours[name].double()).abs().max().item()
+        allowed = TOLERANCE if value.is_floating_point() else 1 if value.dtype == torch.uint8 else 0
+        if not difference <= allowed:
+            raise ArithmeticError(
+                f"{workload.name}, {workload.shape}: {name} differ by {difference:g} between the released way and "
+                f"ours, more than {allowed:g}; this is a defect of ivideo, please report it"
+            )

@@ -1,0 +1,131 @@
+"""The least work that imagining takes, and how long a machine at its measured best would need for it.
+
+FLOPs count a multiplication and an addition as two. A stage that needs F of them and has to read B bytes cannot end
+before the longer of F over the machine's arithmetic rate and B over its memory rate (Williams et al., "Roofline",
+2009). The tokenizer's convolutions are counted as they are defined; minimal filtering can therefore pass this limit.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ivideo.world_model import WorldModel
+from tokenizer import FrameCodes, VideoTokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One stage."""
+
+    flops: float
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the machine at hand does at its best with the threads PyTorch has."""
+
+    flops_per_s: float
+    """Of a product of two square matrices in float32."""
+    bytes_per_s: float
+    """Of summing an array far larger than any cache."""
+
+    @staticmethod
+    def measured() -> "Machine":
+        """Best of several tries; takes about a second."""
+        square, long = torch.randn(1024, 1024), torch.ones(2**26)
+        return Machine(
+            flops_per_s=2 * 1024**3 / _best(lambda: square @ square),
+            bytes_per_s=long.nbytes / _best(lambda: long.sum()),
+        )
+
+    def seconds(self, stages: list[Work]) -> float:
+        """The least time for stages that follow one another."""
+        return sum(max(each.flops / self.flops_per_s, each.bytes / self.bytes_per_s) for each in stages)
+
+
+class Costs:
+    """The least work of each part of a model, in the precision of its weights."""
+
+    def __init__(self, model: WorldModel, plain: VideoTokenizer) -> None:
+        """`plain` is the model's tokenizer with convolutions computed as they are defined."""
+        self.model = model
+        self.size = model.transformer.head.weight.element_size()
+        config = model.config.transformer
+        self.layers, self.width = config.layers, config.width
+        self.body = config.layers * (4 * config.width**2 + 3 * config.width * config.ffn_width)
+        """Weights of the blocks."""
+        self.head = config.width * model.layout.dynamics_codes
+        """Weights of the head that score dynamics codes."""
+        self._context_flops, self._encode_flops, self._decode_flops = _tokenizer_flops(plain)
+        self._tokenizer_bytes = sum(each.nbytes for each in model.tokenizer.parameters())
+
+    def step(self, *, batch: int, start: int, prefixes: int, prefix: int, new: int = 1, scored: int = 1) -> Work:
+        """One pass of `batch` rows over `new` positions from `start` on, of which `scored` get logits.
+
+        The first `prefix` positions are held once for each of `prefixes` groups of rows.
+        """
+        read = sum(start + index + 1 for index in range(new))
+        dense = 2 * batch * (new * self.body + scored * self.head)
+        attention = 4 * self.layers * self.width * batch * read
+        weights = self.body + (self.head if scored else 0)
+        held = 2 * self.layers * self.width * (prefixes * prefix + batch * (start + new - prefix))
+        return Work(flops=dense + attention, bytes=(weights + held) * self.size)
+
+    def prefill(self, batch: int) -> Work:
+        """Reading the context tokens of `batch` videos."""
+        length = self.model.layout.context_length
+        return self.step(batch=batch, start=0, prefixes=batch, prefix=length, new=length, scored=0)
+
+    def frame(self, index: int, *, batch: int, prefixes: int | None = None) -> list[Work]:
+        """The passes of imagined frame `index` for all rows; `prefixes` contexts are shared between them."""
+        layout, rows = self.model.layout, batch if prefixes is None else prefixes
+        shared = layout.context_length
+        start, last = layout.sequence_length(index), self.model.heads.read_last_token
+        joined = 1 if index and not last else 0
+        passes = [self.step(batch=batch, start=start - joined, prefixes=rows, prefix=shared, new=1 + joined)]
+        for cell in range(1, layout.dynamics_tokens + (1 if last else 0)):
+            scored = 1 if cell < layout.dynamics_tokens else 0
+            passes.append(self.step(batch=batch, start=start + cell, prefixes=rows, prefix=shared, scored=scored))
+        return passes
+
+    def encode(self, contexts: int, frames: int) -> Work:
+        """Codes of context frames and of later frames."""
+        return Work(flops=contexts * self._context_flops + frames * self._encode_flops, bytes=self._tokenizer_bytes / 2)
+
+    def decode(self, frames: int) -> Work:
+        """Pixels of imagined frames."""
+        return Work(flops=frames * self._decode_flops, bytes=self._tokenizer_bytes / 2)
+
+
+@torch.inference_mode()
+def _tokenizer_flops(tokenizer: VideoTokenizer) -> tuple[float, float, float]:
+    """FLOPs to encode a context frame and a later one, and to decode a later one."""
+    config = tokenizer.config
+    clip = torch.zeros(1, config.context_frames + 1, 3, config.resolution, config.resolution)
+    context = tokenizer.encode_context(clip[:, :-1])
+    codes = tokenizer.encode_frames(clip[:, -1:], context)
+    whole, later = (
+        _counted(lambda: tokenizer.encode(clip)),
+        _counted(lambda: tokenizer.encode_frames(clip[:, -1:], context)),
+    )
+    return (whole - later) / config.context_frames, later, _counted(lambda: tokenizer.decode_frames(codes, context))
+
+
+def _counted(run: Callable[[], Tensor | FrameCodes]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
+
+
+def _best(run: Callable[[], Tensor], tries: int = 8) -> float:
+    seconds = []
+    for _ in range(tries):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -1,0 +1,206 @@
+"""What is timed: one imagined frame, rollouts, plans and their parts, each in the released way and in ours.
+
+A workload's two ways do the same work on the same weights, with the likeliest token everywhere, and give tensors of the
+same names: whole numbers must be equal, 8-bit pixels may differ by one level, and other figures by 1e-4.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from ivideo.bench.reference import Reference
+from ivideo.bench.roofline import Costs, Work
+from ivideo.rollout import pixels
+from ivideo.state import RolloutState
+from ivideo.world_model import WorldModel
+from tokenizer import VideoTokenizer
+from transformer import Sampling
+
+GREEDY = Sampling(temperature=0.0)
+_SEEN = 4
+"""Frames that have been imagined when a single step is timed: a context of 582 tokens in the released layout."""
+
+Way = Callable[[], dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """One row of the benchmark."""
+
+    name: str
+    shape: str
+    """Batch, horizon and what is computed, in words."""
+    frames: int
+    """Imagined frames in one run, or what else is counted a second."""
+    reference: Way
+    ours: Way
+    least: list[Work]
+    """The stages that no exact way can do without."""
+
+
+class Ways:
+    """One model in both ways, and what each part costs at least."""
+
+    def __init__(self, model: WorldModel) -> None:
+        self.model = model
+        self.reference = Reference(model)
+        self.costs = Costs(model, self.reference.tokenizer)
+
+    def tokenizers(self) -> tuple[VideoTokenizer, VideoTokenizer]:
+        """The released way's and ours."""
+        return self.reference.tokenizer, self.model.tokenizer
+
+
+def all_workloads(ways: Ways, only: str = "") -> Iterator[Workload]:
+    """Every row whose name contains `only`, each built when it is asked for, since some are large."""
+    rows: list[tuple[str, Callable[..., Workload]]] = [
+        *(("token step", partial(token_step, batch=batch)) for batch in (1, 8, 32)),
+        *(("decoder", partial(decode_frames, frames=frames)) for frames in (2, 8)),
+        ("encoder", partial(encode_clip, frames=10)),
+        ("interactive step", partial(live_step, batch=1)),
+        ("MBPO frame", partial(live_step, batch=4)),
+        ("MBPO rollout", partial(rollout, batch=4, horizon=3, shared=False, decode=True)),
+        ("plan by pixels", partial(rollout, batch=8, horizon=3, shared=True, decode=True)),
+        ("plan by rewards", partial(rollout, batch=8, horizon=3, shared=True, decode=False)),
+    ]
+    for name, build in rows:
+        if only in name:
+            yield build(ways, name=name)
+
+
+def token_step(ways: Ways, *, name: str, batch: int) -> Workload:
+    """One token more after a long context, every row with its own."""
+    model = ways.model
+    length = model.layout.sequence_length(_SEEN)
+    embedded = 0.02 * _noise(batch, length, model.config.transformer.width)
+    last = 0.02 * _noise(batch, 1, model.config.transformer.width)
+    start, stop = model.layout.dynamics_ids
+    with torch.inference_mode():
+        _, cache = model.transformer.extend(embedded, model.transformer.empty_cache(batch, length + 256))
+        released = ways.reference.language.model(inputs_embeds=embedded, use_cache=True).past_key_values
+    read = 0
+
+    @torch.inference_mode()
+    def ours() -> dict[str, Tensor]:
+        nonlocal cache, read
+        hidden, cache = model.transformer.extend(last, cache if read < 64 else cache.trim(length))
+        read += 1
+        return {"logits": model.transformer.logits(hidden[:, -1], start, stop)}
+
+    @torch.inference_mode()
+    def theirs() -> dict[str, Tensor]:
+        output = ways.reference.language(inputs_embeds=last, past_key_values=released, use_cache=True)
+        return {"logits": output.logits[:, -1, start:stop]}
+
+    least = ways.costs.step(batch=batch, start=length, prefixes=batch, prefix=length)
+    shape = f"B={batch}, context {length}"
+    return Workload(name=name, shape=shape, frames=batch, reference=theirs, ours=ours, least=[least])
+
+
+def decode_frames(ways: Ways, *, name: str, frames: int) -> Workload:
+    """Pixels of imagined frames, the context's share computed before."""
+    model = ways.model
+    with torch.inference_mode():
+        context = model.tokenizer.encode_context(_clip(model, 1))
+    codes = torch.randint(model.layout.dynamics_codes, (1, frames, model.layout.dynamics_tokens))
+
+    @torch.inference_mode()
+    def way(tokenizer: VideoTokenizer) -> dict[str, Tensor]:
+        return {"pixels": pixels(tokenizer.decode_frames(codes, context))}
+
+    theirs, ours = (partial(way, each) for each in ways.tokenizers())
+    least = [ways.costs.decode(frames)]
+    return Workload(name=name, shape=f"{frames} frames", frames=frames, reference=theirs, ours=ours, least=least)
+
+
+def encode_clip(ways: Ways, *, name: str, frames: int) -> Workload:
+    """Codes of a whole clip."""
+    context = ways.model.context_frames
+    clip = _clip(ways.model, 1, context + frames)
+
+    @torch.inference_mode()
+    def way(tokenizer: VideoTokenizer) -> dict[str, Tensor]:
+        codes = tokenizer.encode(clip)
+        return {"context": codes.context, "dynamics": codes.dynamics}
+
+    theirs, ours = (partial(way, each) for each in ways.tokenizers())
+    least, shape = [ways.costs.encode(context, frames)], f"{context}+{frames} frames"
+    return Workload(name=name, shape=shape, frames=context + frames, reference=theirs, ours=ours, least=least)
+
+
+def live_step(ways: Ways, *, name: str, batch: int) -> Workload:
+    """One frame more with its pixels; every run goes on from where the one before has come."""
+    model, reference = ways.model, ways.reference
+    limit = min(2 * _SEEN, model.max_frames)
+    actions = _noise(batch, limit, model.action_dim)
+    first = model.start(_clip(model, batch))
+    for index in range(_SEEN):
+        first, _ = model.step(first, actions[:, index], decode=False, sampling=GREEDY)
+    state = first
+
+    def ours() -> dict[str, Tensor]:
+        nonlocal state
+        state, seen = model.step(state, actions[:, state.frames], sampling=GREEDY)
+        state = first if state.frames == limit else state
+        assert seen.frame is not None
+        return {"codes": seen.codes, "pixels": seen.frame}
+
+    @torch.inference_mode()
+    def theirs() -> dict[str, Tensor]:
+        _, codes = reference.next_frame(_prefix(model, state), actions[:, : state.frames + 1])
+        return {
+            "codes": codes,
+            "pixels": pixels(reference.tokenizer.decode_frames(codes[:, None], state.context))[:, 0],
+        }
+
+    least = [*ways.costs.frame(_SEEN, batch=batch), ways.costs.decode(batch)]
+    shape = f"B={batch}, context {model.layout.sequence_length(_SEEN)}, pixels"
+    return Workload(name=name, shape=shape, frames=batch, reference=theirs, ours=ours, least=least)
+
+
+def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, decode: bool) -> Workload:
+    """Whole rollouts from context frames: each row from its own, or all from one as a planner's candidates."""
+    model, reference = ways.model, ways.reference
+    clip, actions = _clip(model, 1 if shared else batch), _noise(batch, horizon, model.action_dim)
+
+    def ours() -> dict[str, Tensor]:
+        state = model.start(clip)
+        state = state.fork(batch) if shared else state
+        for index in range(horizon):
+            state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY)
+        codes = model.layout.dynamics_index(state.ids)
+        return {"codes": codes} | ({"pixels": model.frames(state)} if decode else {})
+
+    def theirs() -> dict[str, Tensor]:
+        dummies = 1 if shared else clip.shape[1]
+        context = reference.tokenize(clip.expand(batch, *clip.shape[1:]), dummies)
+        codes = reference.rollout(context, actions)
+        return {"codes": codes} | ({"pixels": reference.decode(context, codes, whole=shared)} if decode else {})
+
+    costs, contexts = ways.costs, len(clip)
+    least = [costs.encode(contexts * clip.shape[1], 0), costs.prefill(contexts)]
+    least += [each for index in range(horizon) for each in costs.frame(index, batch=batch, prefixes=contexts)]
+    least += [costs.decode(batch * horizon)] if decode else []
+    kind = "one context" if shared else "own contexts"
+    shape = f"B={batch}, H={horizon}, {kind}, {'pixels' if decode else 'no pixels'}"
+    return Workload(name=name, shape=shape, frames=batch * horizon, reference=theirs, ours=ours, least=least)
+
+
+def _prefix(model: WorldModel, state: RolloutState) -> Int[Tensor, "b s"]:
+    """All that a rollout has read, as ids."""
+    frames = model.layout.pack_frames(model.layout.dynamics_index(state.ids))
+    return torch.cat([model.layout.pack_context(state.context.codes), frames.flatten(1)], dim=1)
+
+
+def _clip(model: WorldModel, batch: int, frames: int | None = None) -> UInt8[Tensor, "b t 3 h w"]:
+    side = model.tokenizer.config.resolution
+    shape = (batch, frames or model.context_frames, 3, side, side)
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def _noise(*shape: int) -> Float[Tensor, "..."]:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))

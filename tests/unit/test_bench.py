@@ -1,0 +1,97 @@
+"""The benchmark compares what is equal, and says so where it is not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_rollouts import OPTIONS, build
+
+from ivideo.bench.measure import agree, measure
+from ivideo.bench.reference import Reference
+from ivideo.bench.roofline import Machine, Work
+from ivideo.bench.workloads import Ways, Workload, all_workloads
+from ivideo.cli import main
+from ivideo.heads import HeadsConfig
+from ivideo.world_model import WorldModel
+
+SLOW = Machine(flops_per_s=1e9, bytes_per_s=1e9)
+
+
+@pytest.fixture
+def model() -> WorldModel:
+    """A tiny model whose likeliest id is always a dynamics code."""
+    model = build(OPTIONS[1], plain=True)
+    model.heads = type(model.heads)(HeadsConfig(reward=True), model.config.transformer.width, model.action_dim)
+    start, stop = model.layout.dynamics_ids
+    with torch.no_grad():
+        model.transformer.head.weight[:start] = 0
+        model.transformer.head.weight[stop:] = 0
+    return model.eval()
+
+
+def test_both_ways_agree_on_every_row(model: WorldModel) -> None:
+    rows = list(all_workloads(Ways(model)))
+    assert len({(row.name, row.shape) for row in rows}) == len(rows) == 11
+    for row in rows:
+        agree(row, row.reference(), row.ours())
+        agree(row, row.reference(), row.ours())  # live rows go on from where they are
+
+
+def test_a_wrong_result_is_no_result(model: WorldModel) -> None:
+    ways = Ways(model)
+    with torch.no_grad():
+        model.transformer.blocks[0].ffn.down.weight.neg_()  # the reference reads the same weights
+        ways.reference.language.load_state_dict(ways.reference.language.state_dict(), assign=True)
+        model.transformer.norm.weight = torch.nn.Parameter(model.transformer.norm.weight * 1.5)
+    for row in all_workloads(ways, only="token step"):
+        with pytest.raises(ArithmeticError, match=r"token step, B=.*: logits differ by .* more than 0.0001"):
+            measure(row, SLOW, pairs=1)
+
+
+def test_figures_of_a_row() -> None:
+    calls: list[str] = []
+
+    def way(name: str, work: int) -> dict[str, torch.Tensor]:
+        calls.append(name)
+        square = torch.eye(work)
+        return {"ones": (square @ square).diagonal()[:1]}
+
+    row = Workload(
+        name="row",
+        shape="any",
+        frames=2,
+        reference=lambda: way("theirs", 1500),
+        ours=lambda: way("ours", 100),
+        least=[Work(flops=1e6, bytes=0), Work(flops=0, bytes=2e6)],
+    )
+    timing = measure(row, SLOW, pairs=3)
+    assert calls == ["theirs", "ours"] * 4
+    assert timing.ratio > 2
+    assert timing.reference_s > timing.ours_s > 0
+    assert timing.share == pytest.approx(0.003 * timing.frames_per_s / 2)
+
+
+def test_only_the_released_architecture_has_a_reference() -> None:
+    for options in OPTIONS[2:]:
+        with pytest.raises(ValueError, match="no code vectors, no guide"):
+            Reference(build(options, plain=True))
+    with pytest.raises(ValueError, match="no mask"):
+        Reference(build(OPTIONS[1]))
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    assert main(["bench", "--only", "encoder", "--pairs", "1", "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert [row["name"] for row in figures["rows"]] == ["encoder"]
+    assert figures["rows"][0]["ratio"] > 0
+    assert "2+10 frames" in capsys.readouterr().out
+    for arguments, words in (
+        (["--only", "zzz"], "no row's name contains 'zzz'"),
+        (["--pairs", "0"], "pairs is 0; expected at least 1"),
+        (["--size", "huge"], "size is 'huge'"),
+        (["--out", str(out)], "exists"),
+    ):
+        assert main(["bench", *arguments]) == 2
+        assert words in capsys.readouterr().err
