@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from ivideo.drawing import FrameTask
 from ivideo.memory import check_rollout, decoded_at_once
 from ivideo.state import Prediction, RolloutState
 from ivideo.window import frames_kept, with_room
-from transformer import Sampling, choose
+from transformer import Sampling
 
 if TYPE_CHECKING:
     from ivideo.world_model import WorldModel
@@ -62,54 +63,47 @@ def step(
     decode: bool = True,
     sampling: Sampling,
     vocabulary: Literal["dynamics", "full"] = "dynamics",
+    guess: bool | None = None,
 ) -> tuple[RolloutState, Prediction]:
     """See `WorldModel.step`."""
     if state.cache.own == 0:  # branches begin to hold positions of their own
         check_rollout(model, contexts=0, branches=state.batch, frames=1, decode=decode)
     state = with_room(model, state)
-    layout, transformer, book = model.layout, model.transformer, model.tokenizer.dynamics_codebook
+    layout, book = model.layout, model.tokenizer.dynamics_codebook
     actions = _row_actions(model, state, action)
     additions = _additions(model, state, actions)
     marker = torch.full((state.batch, 1), layout.dynamics_marker, device=model.device)
-    entered = transformer.embed(marker)
+    entered = model.transformer.embed(marker)
     if additions is not None:
         entered = entered + additions[:, :1]
     if state.unread is not None:
         entered = torch.cat([state.unread, entered], dim=1)
-    hidden, cache = transformer.extend(entered, state.cache)
-    uniforms = _uniforms(state.seeds, state.frames, layout.dynamics_tokens).to(model.device)
-    offset = layout.dynamics_ids[0] if vocabulary == "dynamics" else 0
-    ids: list[Tensor] = []
-    likelihood = torch.zeros(state.batch, device=model.device)
-    for cell in range(layout.dynamics_tokens):
-        if cell:
-            hidden, cache = transformer.extend(entered, cache)
-        logits = model.logits(hidden[:, -1], vocabulary).float()
-        chosen = choose(logits, sampling, uniforms[:, cell])
-        likelihood += logits.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
-        ids.append(chosen + offset)
-        entered = model.embedding.tokens(transformer, ids[-1][:, None], book)
-        if additions is not None and additions.shape[1] > 1:
-            entered = entered + additions[:, cell + 1 : cell + 2]
-    if model.heads.read_last_token:
-        hidden, cache = transformer.extend(entered, cache)
-    frame_ids = torch.stack(ids, dim=1)
-    codes = layout.dynamics_index(frame_ids, clamp=True)
+    task = FrameTask(
+        model=model,
+        entered=entered,
+        additions=additions,
+        uniforms=_uniforms(state.seeds, state.frames, layout.dynamics_tokens).to(model.device),
+        sampling=sampling,
+        vocabulary=vocabulary,
+    )
+    guessed = state.batch == 1 and state.frames > 0 and (sampling.temperature == 0 if guess is None else guess)
+    drawn = task.draw_from(state.ids[:, -1], state.cache) if guessed else task.draw(state.cache)
+    codes = layout.dynamics_index(drawn.ids, clamp=True)
     cells = model.embedding.cells(codes[:, None], book)
     after = replace(
         state,
-        cache=cache,
-        ids=torch.cat([state.ids, frame_ids[:, None]], dim=1),
+        cache=drawn.cache,
+        ids=torch.cat([state.ids, drawn.ids[:, None]], dim=1),
         cells=None if cells is None else cells[:, 0],
-        unread=None if model.heads.read_last_token else entered,
+        unread=None if model.heads.read_last_token else drawn.last,
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
     )
     return after, Prediction(
         frame=pixels(model.tokenizer.decode_frames(codes[:, None], state.context))[:, 0] if decode else None,
         codes=codes,
-        reward=model.heads.rewards(hidden[:, -1]),
-        terminal=model.heads.terminals(hidden[:, -1]),
-        log_likelihood=likelihood,
+        reward=model.heads.rewards(drawn.hidden),
+        terminal=model.heads.terminals(drawn.hidden),
+        log_likelihood=drawn.log_likelihood,
     )
 
 

@@ -31,18 +31,11 @@ _TILES = 128
 
 @dataclass(frozen=True, slots=True)
 class Transforms:
-    """The three linear maps, with P products along an axis: windows to P^2, filters to P^2, sums of P^2 to outputs."""
+    """The three linear maps along an axis, with P products: windows to P, filters to P, sums of P to outputs."""
 
-    inputs: Float[Tensor, "pp 36"]
+    inputs: Float[Tensor, "p 6"]
     filter: Float[Tensor, "p 3"]
-    outputs: Float[Tensor, "oo pp"]
-
-    @staticmethod
-    def of_axis(
-        inputs: Float[Tensor, "p 6"], filter_: Float[Tensor, "p 3"], outputs: Float[Tensor, "o p"]
-    ) -> "Transforms":
-        """Both axes from one."""
-        return Transforms(torch.kron(inputs, inputs).float(), filter_, torch.kron(outputs, outputs).float())
+    outputs: Float[Tensor, "o p"]
 
     def weight(self, weight: Float[Tensor, "c_out c_in 3 3"]) -> Float[Tensor, "pp c_in c_out"]:
         """A filter evaluated at all pairs of points."""
@@ -53,7 +46,8 @@ class Transforms:
 @cache
 def plain() -> Transforms:
     """Of a 3x3 convolution with a border of zeros: 4 outputs from 6 inputs by 6 products."""
-    return Transforms.of_axis(*_minimal_filtering(STEP, 3, (0, 1, -1, 2, -2)))
+    inputs, taps, outputs = _minimal_filtering(STEP, 3, (0, 1, -1, 2, -2))
+    return Transforms(inputs.float(), taps, outputs.float())
 
 
 @cache
@@ -64,34 +58,54 @@ def doubling() -> Transforms:
     both = torch.zeros(2 * STEP, 2 * len(taps), dtype=torch.float64)
     both[0::2, : len(taps)] = both[1::2, len(taps) :] = outputs
     windows = torch.cat([F.pad(inputs, (0, 1)), F.pad(inputs, (1, 0))])  # odd outputs look one input further
-    return Transforms.of_axis(windows, torch.cat([taps @ even, taps @ odd]), both)
+    return Transforms(windows.float(), torch.cat([taps @ even, taps @ odd]), both.float())
 
 
+@torch.no_grad()
 def convolve(
     x: Float[Tensor, "b c_in h w"],
     weight: Float[Tensor, "pp c_in c_out"],
     bias: Float[Tensor, " c_out"] | None,
     transforms: Transforms,
 ) -> Float[Tensor, "b c_out h2 w2"]:
-    """Convolve with a filter that `transforms` has evaluated; `h` and `w` are multiples of `STEP`.
+    """Convolve with a filter that `transforms` has evaluated, without gradients; `h`, `w` are multiples of `STEP`.
 
     The result lies channels last in memory, and so should `x`, since windows are copied pixel by pixel.
     """
     batch, rows, columns = x.shape[0], x.shape[2] // STEP, x.shape[3] // STEP
-    side, (_, channels, wide) = math.isqrt(len(transforms.outputs)), weight.shape
+    (points, _), (side, _) = transforms.inputs.shape, transforms.outputs.shape
+    _, channels, wide = weight.shape
     out = x.new_empty(batch, rows * side, columns * side, wide)
     tiles = out.view(batch, rows, side, columns, side, wide).permute(2, 4, 0, 1, 3, 5)
     images, lines = max(1, _TILES // (rows * columns)), max(1, _TILES // columns)
+    most = min(batch, images) * min(rows, lines) * columns * max(channels, wide) * points**2
+    ping, pong = x.new_empty(most), x.new_empty(most)  # fresh memory for every step would cost more than the step
     for first in range(0, batch, images):
         for line in range(0, rows, lines):
-            seen = _windows(x[first : first + images], line, min(line + lines, rows))
-            count = seen[0, 0, ..., 0].numel()
-            products = (transforms.inputs @ seen.reshape(_WINDOW**2, -1)).view(-1, count, channels) @ weight
-            made = transforms.outputs @ products.view(-1, count * wide)
+            windows = _windows(x[first : first + images], line, min(line + lines, rows))
+            count = windows[0, 0, ..., 0].numel()
+            seen = _view(ping, *windows.shape).copy_(windows).view(_WINDOW, _WINDOW, -1)
+            evaluated = _both_axes(transforms.inputs, seen, pong, ping).view(-1, count, channels)
+            products = torch.bmm(evaluated, weight, out=_view(pong, points**2, count, wide))
+            made = _both_axes(transforms.outputs, products.view(points, points, -1), ping, pong)
             if bias is not None:
                 made.view(-1, wide).add_(bias)
-            tiles[:, :, first : first + images, line : line + lines] = made.view(side, side, *seen.shape[2:-1], wide)
+            tiles[:, :, first : first + images, line : line + lines] = made.view(side, side, *windows.shape[2:-1], wide)
     return out.permute(0, 3, 1, 2)
+
+
+def _both_axes(
+    transform: Float[Tensor, "n m"], grid: Float[Tensor, "m m k"], between: Tensor, into: Tensor
+) -> Float[Tensor, "n n k"]:
+    """A linear map along either of the first two axes, computed in the memory of `between` and `into`."""
+    (new, old), wide = transform.shape, grid.shape[2]
+    rows = torch.mm(transform, grid.view(old, -1), out=_view(between, new, old * wide))
+    return torch.bmm(transform.expand(new, -1, -1), rows.view(new, old, wide), out=_view(into, new, new, wide))
+
+
+def _view(memory: Float[Tensor, " n"], *shape: int) -> Tensor:
+    """The first elements of some memory in a shape."""
+    return memory[: math.prod(shape)].view(shape)
 
 
 def _windows(x: Float[Tensor, "b c h w"], first: int, stop: int) -> Float[Tensor, "6 6 b r columns c"]:

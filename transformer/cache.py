@@ -152,6 +152,18 @@ class KVCache:
         shared = min(length, self.prefix.own)
         return replace(self, prefix=self.prefix.trim(shared), own=length - shared)
 
+    def rewind(self, length: int) -> "KVCache":
+        """As `trim`, for the one who holds this value alone: the positions beyond `length` are given up for good.
+
+        Appending then writes over them instead of copying. Values that held them must not be read any more, and
+        positions of a shared prefix cannot be given up.
+        """
+        if length < self.length - self.own:
+            raise ValueError(f"cannot rewind to {length} positions, into the {self.length - self.own} that are shared")
+        shorter = self.trim(length)
+        shorter.storage.used = min(shorter.storage.used, shorter.own)
+        return shorter
+
     def reserve(self, count: int) -> "KVCache":
         """This cache with `count` positions more, which the caller still has to `write` in every layer."""
         if self.length + count > self.max_positions:

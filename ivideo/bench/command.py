@@ -90,6 +90,8 @@ def random_model(size: Literal["nano", "base"]) -> WorldModel:
     with torch.no_grad():  # so that the likeliest of all ids is a dynamics code, as in a trained model
         model.transformer.head.weight[:start] = 0
         model.transformer.head.weight[stop:] = 0
+        for codebook in (model.tokenizer.context_codebook, model.tokenizer.dynamics_codebook):
+            codebook.normal_(std=0.2)  # as wide as what is looked up: codes far apart, as in a trained tokenizer
     return model
 
 

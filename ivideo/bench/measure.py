@@ -11,6 +11,9 @@ from ivideo.bench.roofline import Machine
 from ivideo.bench.workloads import Workload
 
 TOLERANCE = 1e-4
+"""Largest difference of figures that count as equal."""
+TIES = 1e-3
+"""Share of codes that may differ: of two that are equally near, rounding chooses either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +67,11 @@ def measure(workload: Workload, machine: Machine, *, pairs: int) -> Timing:
 def agree(workload: Workload, theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> None:
     """ArithmeticError unless both ways gave the same: a speed is worth nothing for another result."""
     for name, value in theirs.items():
-        difference = (value.double() - ours[name].double()).abs().max().item()
+        difference = (value.double() - ours[name].double()).abs()
         allowed = TOLERANCE if value.is_floating_point() else 1 if value.dtype == torch.uint8 else 0
-        if not difference <= allowed:
+        ties = TIES if value.dtype == torch.long else 0
+        if not (difference > allowed).double().mean() <= ties or difference.isnan().any():
             raise ArithmeticError(
-                f"{workload.name}, {workload.shape}: {name} differ by {difference:g} between the released way and "
-                f"ours, more than {allowed:g}; this is a defect of ivideo, please report it"
+                f"{workload.name}, {workload.shape}: {name} differ by up to {difference.max():g} between the released "
+                f"way and ours, more than {allowed:g}; this is a defect of ivideo, please report it"
             )

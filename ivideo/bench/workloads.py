@@ -1,7 +1,7 @@
 """What is timed: one imagined frame, rollouts, plans and their parts, each in the released way and in ours.
 
 A workload's two ways do the same work on the same weights, with the likeliest token everywhere, and give tensors of the
-same names: whole numbers must be equal, 8-bit pixels may differ by one level, and other figures by 1e-4.
+same names: codes must be equal (ties apart), 8-bit pixels may differ by one level, and other figures by 1e-4.
 """
 
 from collections.abc import Callable, Iterator
@@ -166,6 +166,8 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
     """Whole rollouts from context frames: each row from its own, or all from one as a planner's candidates."""
     model, reference = ways.model, ways.reference
     clip, actions = _clip(model, 1 if shared else batch), _noise(batch, horizon, model.action_dim)
+    with torch.inference_mode():
+        given = model.tokenizer.encode_context(clip).codes.expand(batch, -1, -1)
 
     def ours() -> dict[str, Tensor]:
         state = model.start(clip)
@@ -173,13 +175,14 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
         for index in range(horizon):
             state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY)
         codes = model.layout.dynamics_index(state.ids)
-        return {"codes": codes} | ({"pixels": model.frames(state)} if decode else {})
+        return {"context": state.context.codes, "codes": codes} | ({"pixels": model.frames(state)} if decode else {})
 
     def theirs() -> dict[str, Tensor]:
         dummies = 1 if shared else clip.shape[1]
         context = reference.tokenize(clip.expand(batch, *clip.shape[1:]), dummies)
-        codes = reference.rollout(context, actions)
-        return {"codes": codes} | ({"pixels": reference.decode(context, codes, whole=shared)} if decode else {})
+        codes = reference.rollout(given, actions)  # `context` may differ by a tie, after which all would differ
+        made = {"context": context, "codes": codes}
+        return made | ({"pixels": reference.decode(given, codes, whole=shared)} if decode else {})
 
     costs, contexts = ways.costs, len(clip)
     least = [costs.encode(contexts * clip.shape[1], 0), costs.prefill(contexts)]

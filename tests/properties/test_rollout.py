@@ -9,11 +9,12 @@ import torch
 from tiny import TINY_TRANSFORMER
 from tiny_rollouts import GREEDY, OPTIONS, actions_for, build, clip, run
 
+from ivideo import drawing
 from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch, Episode
 from ivideo.world_model import WorldModel, WorldModelConfig
-from transformer import Sampling
+from transformer import Sampling, Transformer
 
 
 @pytest.mark.parametrize(("embedding", "heads"), list(product(OPTIONS, [False, True])))
@@ -183,3 +184,55 @@ def test_bad_requests_are_named(arguments: dict[str, object], message: str, monk
     model = build(OPTIONS[1])
     with pytest.raises(ValueError, match=message):
         model.predict(**{"clip": clip(2, 1)[0], **arguments})
+
+
+@pytest.mark.parametrize("foresight", [1, 2, 3, 6])
+@pytest.mark.parametrize("sampling", [GREEDY, Sampling(temperature=0.3)])
+@pytest.mark.parametrize(("embedding", "heads"), list(product(OPTIONS, [False, True])))
+def test_a_guess_changes_nothing_but_the_number_of_passes(
+    embedding: EmbeddingConfig, heads: bool, sampling: Sampling, foresight: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "_FORESIGHT", foresight)
+    model = build(embedding, heads=heads)
+    actions, context = actions_for(model, 8, 1), clip(2, 1)
+    passes, extend = 0, Transformer.extend
+
+    def counted(self: Transformer, *arguments: torch.Tensor) -> object:
+        nonlocal passes
+        passes += 1
+        return extend(self, *arguments)
+
+    monkeypatch.setattr(Transformer, "extend", counted)
+    counts = []
+    states = [model.start(context), model.start(context)]
+    for index in range(8):
+        action = None if actions is None else actions[:, index]
+        seen = []
+        for which, guess in enumerate((False, True)):
+            passes = 0
+            states[which], prediction = model.step(states[which], action, sampling=sampling, guess=guess)
+            counts.append(passes)
+            seen.append(prediction)
+        one, other = seen
+        assert torch.equal(one.codes, other.codes)
+        torch.testing.assert_close(one.log_likelihood, other.log_likelihood, atol=1e-4, rtol=0)
+        if heads:
+            torch.testing.assert_close(one.reward, other.reward, atol=1e-4, rtol=1e-4)
+        assert states[0].cache.length == states[1].cache.length
+        torch.testing.assert_close(states[0].cache.keys, states[1].cache.keys, atol=1e-4, rtol=0)
+    tokens = model.layout.dynamics_tokens
+    assert set(counts[0::2]) == {tokens + (1 if heads else 0)}
+    assert max(counts[1::2]) <= tokens + 1
+    assert counts[1] == counts[0]  # nothing foretells the first frame
+
+
+def test_an_old_state_survives_a_guess() -> None:
+    model = build(OPTIONS[1])
+    actions = actions_for(model, 6, 1)
+    assert actions is not None
+    states = [model.start(clip(2, 1))]
+    for index in range(6):
+        states.append(model.step(states[-1], actions[:, index], decode=False, guess=True)[0])
+    for index in range(6):  # every state once more, out of turn
+        again, _ = model.step(states[5 - index], actions[:, 5 - index], decode=False, guess=True)
+        assert torch.equal(again.ids, states[6 - index].ids)

@@ -1,0 +1,136 @@
+"""Draws the tokens of one frame, either one pass each or several in one pass from a guess.
+
+Token by token, a frame of m tokens takes m passes. Where a guess is at hand, such as the frame before, all of it is
+read in one pass, whose every state predicts the token that follows it. Drawn with each position's own random number,
+these predictions are final up to and including the first that differs from the guess; from there on it is repeated:
+
+    guess        5 7 1 4        5 7 2 4
+    drawn        5 7 2 .        . . . 4      two passes instead of four, and the very same tokens
+
+Since nothing but the number of passes depends on the guess, the tokens are those of drawing one by one, up to rounding.
+Source: speculative decoding (Leviathan et al., arXiv 2211.17192) with a draft that costs nothing.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from transformer import KVCache, Sampling, choose
+
+if TYPE_CHECKING:
+    from ivideo.world_model import WorldModel
+
+_FORESIGHT = 4
+"""Guessed tokens that are read in a pass; what follows a wrong one is read in vain."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """The tokens of one frame and what is left of drawing them."""
+
+    ids: Int[Tensor, "b m"]
+    cache: KVCache
+    hidden: Float[Tensor, "b d"]
+    """State at the frame's last position that was read."""
+    last: Float[Tensor, "b 1 d"]
+    """Embedding of the last token; read already where a head needs its state."""
+    log_likelihood: Float[Tensor, " b"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameTask:
+    """What a frame is drawn from."""
+
+    model: "WorldModel"
+    entered: Float[Tensor, "b u d"]
+    """What is to be read first: the frame's marker, and the token before it where that is still unread."""
+    additions: Float[Tensor, "b l d"] | None
+    """What the frame's tokens carry beside their embeddings, marker first; a single entry is the marker's alone."""
+    uniforms: Float[Tensor, "b m"]
+    """The random number of each token."""
+    sampling: Sampling
+    vocabulary: Literal["dynamics", "full"]
+
+    def draw(self, cache: KVCache) -> Drawn:
+        """Token by token."""
+        transformer, entered = self.model.transformer, self.entered
+        hidden, cache = transformer.extend(entered, cache)
+        ids, likelihoods = [], []
+        for cell in range(self.tokens):
+            if cell:
+                hidden, cache = transformer.extend(entered, cache)
+            chosen, likelihood = self._choose(hidden[:, -1:], cell)
+            ids.append(chosen)
+            likelihoods.append(likelihood)
+            entered = self._embed(chosen, cell)
+        if self.reads_last:
+            hidden, cache = transformer.extend(entered, cache)
+        return Drawn(
+            ids=torch.cat(ids, dim=1),
+            cache=cache,
+            hidden=hidden[:, -1],
+            last=entered,
+            log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
+        )
+
+    def draw_from(self, guess: Int[Tensor, "1 m"], cache: KVCache) -> Drawn:
+        """Several tokens a pass, as far as a guess of them proves right; for a single row."""
+        ids, entered, known = guess.clone(), self.entered, 0
+        likelihoods: list[Tensor] = []
+        while True:
+            read = ids[:, known : known + _FORESIGHT][:, : self.readable - known]
+            embedded = torch.cat([entered, self._embed(read, known)], dim=1)
+            hidden, cache = self.model.transformer.extend(embedded, cache)
+            if known == self.tokens:
+                break
+            chosen, likelihood = self._choose(hidden[:, entered.shape[1] - 1 :][:, : self.tokens - known], known)
+            wrong = (chosen != ids[:, known : known + chosen.shape[1]])[0].nonzero()
+            right = int(wrong[0]) if len(wrong) else chosen.shape[1]
+            new = min(right + 1, chosen.shape[1])
+            ids[:, known : known + new] = chosen[:, :new]
+            likelihoods.append(likelihood[:, :new])
+            known += new
+            if known == self.tokens and (not self.reads_last or read.shape[1] == chosen.shape[1] == right):
+                break
+            if right < read.shape[1]:
+                cache = cache.rewind(cache.length - read.shape[1] + right)
+            entered = self._embed(ids[:, known - 1 : known], known - 1)
+        return Drawn(
+            ids=ids,
+            cache=cache,
+            hidden=hidden[:, -1],
+            last=self._embed(ids[:, -1:], self.tokens - 1),
+            log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
+        )
+
+    @property
+    def readable(self) -> int:
+        """Tokens that are read before the frame is done."""
+        return self.tokens if self.reads_last else self.tokens - 1
+
+    @property
+    def tokens(self) -> int:
+        return self.model.layout.dynamics_tokens
+
+    @property
+    def reads_last(self) -> bool:
+        return self.model.heads.read_last_token
+
+    def _choose(self, hidden: Float[Tensor, "b s d"], cell: int) -> tuple[Int[Tensor, "b s"], Float[Tensor, "b s"]]:
+        """The tokens that follow states, from `cell` on, and their log-probabilities."""
+        shape = hidden.shape[:2]
+        logits = self.model.logits(hidden, self.vocabulary).float().flatten(0, 1)
+        chosen = choose(logits, self.sampling, self.uniforms[:, cell : cell + shape[1]].flatten())
+        likelihood = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
+        offset = self.model.layout.dynamics_ids[0] if self.vocabulary == "dynamics" else 0
+        return (chosen + offset).view(shape), likelihood.view(shape)
+
+    def _embed(self, ids: Int[Tensor, "b s"], cell: int) -> Float[Tensor, "b s d"]:
+        """Embeddings of the tokens from `cell` on."""
+        embedded = self.model.embedding.tokens(self.model.transformer, ids, self.model.tokenizer.dynamics_codebook)
+        if self.additions is None or self.additions.shape[1] == 1:
+            return embedded
+        return embedded + self.additions[:, cell + 1 : cell + 1 + ids.shape[1]]
