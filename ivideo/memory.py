@@ -25,7 +25,7 @@ def decoded_at_once(device: torch.device) -> int:
 def cache_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: int) -> int:
     """Bytes of keys and values: `contexts` prefixes, and behind them `branches` futures of `frames` frames in all."""
     shape, layout = model.config.transformer, model.layout
-    position = 2 * shape.layers * shape.width * model.transformer.head.weight.element_size()
+    position = 2 * shape.layers * shape.width * model.transformer.norm.weight.element_size()
     own = layout.frame_length * min(frames, model.max_frames)
     return position * (contexts * layout.context_length + branches * own)
 

@@ -14,7 +14,7 @@ from ivideo.episode import Episode
 from ivideo.evaluation.metrics import psnr
 from ivideo.files import check_new_file
 from ivideo.video import check_output, grid, write_video
-from ivideo.world_model import WorldModel
+from ivideo.world_model import Precision, WorldModel
 from transformer import Sampling
 
 
@@ -52,6 +52,8 @@ class Prediction:
     """Frames a second of what is written."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
+    precision: Precision = "float32"
+    """How the transformer's weights are held; bfloat16 makes large ones faster and less exact."""
     overwrite: bool = False
     """Replace files of those names."""
 
@@ -77,7 +79,7 @@ def main(argv: list[str]) -> int:
     strip = out.with_suffix(".png")
     for path in (out, strip):
         check_new_file(path, overwrite=wanted.overwrite)
-    model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
+    model = WorldModel.from_pretrained(wanted.model, device=wanted.device, precision=wanted.precision)
     episode = _episode(wanted, model.tokenizer.config.resolution)
     clip, truth = _window(episode, wanted, model.context_frames)
     actions = _actions(episode, wanted, model)

@@ -212,8 +212,7 @@ def _row_actions(model: "WorldModel", state: RolloutState, action: Tensor | None
             f"actions have shape {list(action.shape)}; expected [{model.action_dim}], one for all {state.batch} "
             f"branches, or [{state.batch}, {model.action_dim}], one for each"
         )
-    weight = next(model.parameters())
-    return action.to(weight).expand(state.batch, -1)[:, None]
+    return action.to(model.transformer.norm.weight).expand(state.batch, -1)[:, None]
 
 
 def _additions(model: "WorldModel", state: RolloutState, action: Tensor | None) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,9 @@ from ivideo.state import Prediction, RolloutState
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
 from transformer import Sampling, Transformer, TransformerConfig
+
+Precision: TypeAlias = Literal["float32", "bfloat16"]
+"""How the transformer's weights are held; what they are multiplied with is rounded alike, sums are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,18 @@ class WorldModel(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    def reduce(self, precision: Precision) -> "WorldModel":
+        """This very model, its transformer's weights held in fewer bits from now on; no training after that.
+
+        docs/performance.md has the gain and the price. The tokenizer stays as it is: on a CPU, its convolutions are
+        faster in float32.
+        """
+        if precision not in get_args(Precision):
+            raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
+        if precision == "bfloat16":
+            self.transformer.reduce(torch.bfloat16)
+        return self
 
     # ---------------------------------------------------------------------------------------------- training
 
@@ -247,15 +262,17 @@ class WorldModel(nn.Module):
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
+        precision: Precision = "float32",
         revision: str | None = None,
     ) -> "WorldModel":
         """A model from a folder or a Hugging Face Hub id, in the released layout or ours; see `ivideo.hub`.
 
+        `dtype` computes everything in another type; `precision` stores the transformer's weights in it, see `reduce`.
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
         _check_device(device)
         model = hub.load(source, revision=revision)
-        return model.to(device=device, dtype=dtype).eval()
+        return model.to(device=device, dtype=dtype).reduce(precision).eval()
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Writes the model in the released layout; `dtype` stores weights in fewer bits (float16 halves the size)."""

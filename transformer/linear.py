@@ -30,7 +30,9 @@ class Linear(nn.Linear):
     def forward(
         self, x: Float[Tensor, "*b i"], start: int | None = None, stop: int | None = None
     ) -> Float[Tensor, "*b o"]:
-        """All outputs, or only those from `start` to `stop - 1`."""
+        """All outputs, or only those from `start` to `stop - 1`; inputs are rounded to the type of the weight."""
+        if x.dtype != self.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            return self(x.to(self.weight.dtype), start, stop).to(x.dtype)  # type: ignore[no-any-return]
         if not self._packs(x):
             if torch.is_grad_enabled():
                 self._packed.clear()

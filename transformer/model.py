@@ -88,12 +88,18 @@ class Transformer(nn.Module):
         out: Tensor = self.head(hidden, start, stop)
         return out
 
+    def reduce(self, dtype: torch.dtype) -> None:
+        """Hold the weights of all linear layers in another type; states, attention and cache keep theirs."""
+        for module in self.modules():
+            if isinstance(module, Linear):
+                module.to(dtype).requires_grad_(False)
+
     def empty_cache(self, batch: int, capacity: int | None = None) -> KVCache:
         """A cache of no positions for `batch` sequences, in the precision the model now computes in.
 
         Naming the `capacity` that will be needed saves the copies of growing step by step.
         """
-        weight = self.head.weight
+        weight = self.norm.weight
         kind = weight.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
         return KVCache.empty(

@@ -16,7 +16,7 @@ from ivideo.config import parse
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import Precision, WorldModel, WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from transformer import TransformerConfig
 
@@ -27,8 +27,14 @@ class Bench:
 
     size: Literal["nano", "base"] = "nano"
     """Random weights in the sizes of the released 64 px model (base), or small ones that take a minute (nano)."""
+    precision: Precision = "float32"
+    """How our transformer's weights are held; with fewer bits, results are not the same and their distance is told."""
     only: str = ""
     """Only the rows whose name contains this."""
+    horizon: int = 3
+    """Frames of a rollout or plan."""
+    branches: int = 8
+    """Candidates of a plan, which share one context."""
     pairs: int = 5
     """Runs of either way, in turn."""
     threads: int = 1
@@ -39,7 +45,7 @@ class Bench:
     """Replace that file."""
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "threads"):
+        for name in ("horizon", "branches", "pairs", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
 
@@ -53,14 +59,17 @@ def main(argv: list[str]) -> int:
     model = random_model(wanted.size)
     machine = Machine.measured()
     timings = []
-    for row in all_workloads(Ways(model), wanted.only):
+    exact = wanted.precision == "float32"
+    ways = Ways(model, wanted.precision)
+    for row in all_workloads(ways, wanted.only, horizon=wanted.horizon, branches=wanted.branches):
         print(f"{row.name}, {row.shape} ...", end="", flush=True)
-        timings.append(measure(row, machine, pairs=wanted.pairs))
+        timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact))
         print(f" {timings[-1].ratio:.1f} times as fast", flush=True)
     if not timings:
         raise ValueError(f"no row's name contains {wanted.only!r}; leave --only out to see all of them")
-    title = f"{wanted.size} model, {wanted.threads} thread(s), float32: the released way and ours, same results"
-    Console(width=130).print(_table(title, timings))
+    results = "same results" if exact else "results apart as shown"
+    title = f"{wanted.size} model, {wanted.threads} thread(s): the released way in float32, ours in {wanted.precision}"
+    Console(width=130).print(_table(f"{title}; {results}", timings, exact=exact))
     if wanted.out is not None:
         figures = {
             "settings": asdict(wanted),
@@ -95,14 +104,21 @@ def random_model(size: Literal["nano", "base"]) -> WorldModel:
     return model
 
 
-def _table(title: str, timings: list[Timing]) -> Table:
+def _table(title: str, timings: list[Timing], *, exact: bool) -> Table:
     table = Table(title=title)
     for name in ("workload", "shape"):
         table.add_column(name)
     for name in ("released way, s", "ours, s", "ratio", "of the limit", "per second"):
         table.add_column(name, justify="right")
+    if not exact:
+        table.add_column("apart")
     for each in timings:
         ratio = f"{each.ratio:.1f} ±{each.spread:.1f}"
         seconds = (f"{each.reference_s:.3f}", f"{each.ours_s:.3f}")
-        table.add_row(each.name, each.shape, *seconds, ratio, f"{each.share:.0%}", f"{each.frames_per_s:.1f}")
+        columns = [each.name, each.shape, *seconds, ratio, f"{each.share:.0%}", f"{each.frames_per_s:.1f}"]
+        table.add_row(*columns, *([] if exact else [_apart(each.apart)]))
     return table
+
+
+def _apart(distances: dict[str, float]) -> str:
+    return ", ".join(f"{name} {distance:.2g}" for name, distance in distances.items())

@@ -54,7 +54,8 @@ class Costs:
     def __init__(self, model: WorldModel, plain: VideoTokenizer) -> None:
         """`plain` is the model's tokenizer with convolutions computed as they are defined."""
         self.model = model
-        self.size = model.transformer.head.weight.element_size()
+        self.weight_bytes = model.transformer.head.weight.element_size()
+        self.state_bytes = model.transformer.norm.weight.element_size()
         config = model.config.transformer
         self.layers, self.width = config.layers, config.width
         self.body = config.layers * (4 * config.width**2 + 3 * config.width * config.ffn_width)
@@ -74,7 +75,7 @@ class Costs:
         attention = 4 * self.layers * self.width * batch * read
         weights = self.body + (self.head if scored else 0)
         held = 2 * self.layers * self.width * (prefixes * prefix + batch * (start + new - prefix))
-        return Work(flops=dense + attention, bytes=(weights + held) * self.size)
+        return Work(flops=dense + attention, bytes=weights * self.weight_bytes + held * self.state_bytes)
 
     def prefill(self, batch: int) -> Work:
         """Reading the context tokens of `batch` videos."""

@@ -1,9 +1,11 @@
 """What is timed: one imagined frame, rollouts, plans and their parts, each in the released way and in ours.
 
 A workload's two ways do the same work on the same weights, with the likeliest token everywhere, and give tensors of the
-same names: codes must be equal (ties apart), 8-bit pixels may differ by one level, and other figures by 1e-4.
+same names: codes must be equal (ties apart), 8-bit pixels may differ by one level, and other figures by 1e-4. Tokens are
+not guessed from the frame before: random weights repeat themselves, which would flatter.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +18,7 @@ from ivideo.bench.reference import Reference
 from ivideo.bench.roofline import Costs, Work
 from ivideo.rollout import pixels
 from ivideo.state import RolloutState
-from ivideo.world_model import WorldModel
+from ivideo.world_model import Precision, WorldModel
 from tokenizer import VideoTokenizer
 from transformer import Sampling
 
@@ -43,29 +45,33 @@ class Workload:
 
 
 class Ways:
-    """One model in both ways, and what each part costs at least."""
+    """One model in both ways, ours perhaps with fewer bits, and what each part costs at least."""
 
-    def __init__(self, model: WorldModel) -> None:
-        self.model = model
+    def __init__(self, model: WorldModel, precision: Precision = "float32") -> None:
         self.reference = Reference(model)
-        self.costs = Costs(model, self.reference.tokenizer)
+        self.model = model if precision == "float32" else copy.deepcopy(model).reduce(precision)
+        self.costs = Costs(self.model, self.reference.tokenizer)
 
     def tokenizers(self) -> tuple[VideoTokenizer, VideoTokenizer]:
         """The released way's and ours."""
         return self.reference.tokenizer, self.model.tokenizer
 
 
-def all_workloads(ways: Ways, only: str = "") -> Iterator[Workload]:
-    """Every row whose name contains `only`, each built when it is asked for, since some are large."""
+def all_workloads(ways: Ways, only: str = "", *, horizon: int = 3, branches: int = 8) -> Iterator[Workload]:
+    """Every row whose name contains `only`, each built when it is asked for, since some are large.
+
+    Rollouts are `horizon` frames long; plans have so many `branches`.
+    """
+    plan = partial(rollout, batch=branches, horizon=horizon, shared=True)
     rows: list[tuple[str, Callable[..., Workload]]] = [
         *(("token step", partial(token_step, batch=batch)) for batch in (1, 8, 32)),
         *(("decoder", partial(decode_frames, frames=frames)) for frames in (2, 8)),
         ("encoder", partial(encode_clip, frames=10)),
         ("interactive step", partial(live_step, batch=1)),
         ("MBPO frame", partial(live_step, batch=4)),
-        ("MBPO rollout", partial(rollout, batch=4, horizon=3, shared=False, decode=True)),
-        ("plan by pixels", partial(rollout, batch=8, horizon=3, shared=True, decode=True)),
-        ("plan by rewards", partial(rollout, batch=8, horizon=3, shared=True, decode=False)),
+        ("MBPO rollout", partial(rollout, batch=4, horizon=horizon, shared=False, decode=True)),
+        ("plan by pixels", partial(plan, decode=True)),
+        ("plan by rewards", partial(plan, decode=False)),
     ]
     for name, build in rows:
         if only in name:
@@ -139,12 +145,12 @@ def live_step(ways: Ways, *, name: str, batch: int) -> Workload:
     actions = _noise(batch, limit, model.action_dim)
     first = model.start(_clip(model, batch))
     for index in range(_SEEN):
-        first, _ = model.step(first, actions[:, index], decode=False, sampling=GREEDY)
+        first, _ = model.step(first, actions[:, index], decode=False, sampling=GREEDY, guess=False)
     state = first
 
     def ours() -> dict[str, Tensor]:
         nonlocal state
-        state, seen = model.step(state, actions[:, state.frames], sampling=GREEDY)
+        state, seen = model.step(state, actions[:, state.frames], sampling=GREEDY, guess=False)
         state = first if state.frames == limit else state
         assert seen.frame is not None
         return {"codes": seen.codes, "pixels": seen.frame}
@@ -173,7 +179,7 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
         state = model.start(clip)
         state = state.fork(batch) if shared else state
         for index in range(horizon):
-            state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY)
+            state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY, guess=False)
         codes = model.layout.dynamics_index(state.ids)
         return {"context": state.context.codes, "codes": codes} | ({"pixels": model.frames(state)} if decode else {})
 

@@ -20,7 +20,7 @@ from ivideo.evaluation.rollout import RolloutTable, evaluate_rollouts
 from ivideo.files import check_new_file, replace_file
 from ivideo.simulate.demonstrations import demonstrate
 from ivideo.simulate.policies import Pusher
-from ivideo.world_model import WorldModel
+from ivideo.world_model import Precision, WorldModel
 from transformer import Sampling
 
 HELD_OUT = 900_000
@@ -58,6 +58,8 @@ class Evaluation:
     """Replace a file of that name."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
+    precision: Precision = "float32"
+    """How the transformer's weights are held; bfloat16 makes large ones faster and less exact."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.clips < 1:
@@ -94,7 +96,7 @@ def main(argv: list[str]) -> int:
     if wanted.out is not None:
         check_new_file(Path(wanted.out), overwrite=wanted.overwrite)
     sampling = Sampling(temperature=wanted.temperature, top_k=wanted.top_k)
-    model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
+    model = WorldModel.from_pretrained(wanted.model, device=wanted.device, precision=wanted.precision)
     seeds = wanted.seeds if wanted.source == "pushing_table" else wanted.seeds[:1]
     cases = [_case(wanted, model, seed) for seed in seeds]
     if cases[0].actions is not None and model.action_dim:

@@ -236,3 +236,19 @@ def test_an_old_state_survives_a_guess() -> None:
     for index in range(6):  # every state once more, out of turn
         again, _ = model.step(states[5 - index], actions[:, 5 - index], decode=False, guess=True)
         assert torch.equal(again.ids, states[6 - index].ids)
+
+
+def test_fewer_bits_imagine_nearly_the_same() -> None:
+    model = build(OPTIONS[3], heads=True)
+    context, actions = clip(2), actions_for(model, 1)
+    assert actions is not None
+    _, exact = model.step(model.start(context), actions[:, 0])
+    reduced = build(OPTIONS[3], heads=True).reduce("bfloat16")
+    state, rounded = reduced.step(reduced.start(context), actions[:, 0])
+    assert reduced.transformer.head.weight.dtype == torch.bfloat16
+    assert state.cache.keys.dtype == torch.float32
+    assert rounded.log_likelihood.dtype == torch.float32
+    assert 0 < (rounded.log_likelihood - exact.log_likelihood).abs().max() < 0.5
+    assert reduced.reduce("float32").transformer.head.weight.dtype == torch.bfloat16  # nothing comes back
+    with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="int4"):
+        model.reduce("int4")  # type: ignore[arg-type]

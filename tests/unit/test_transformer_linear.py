@@ -100,3 +100,13 @@ def test_training_mode_keeps_nothing() -> None:
     with torch.no_grad():
         layer(x)
     assert not layer._packed
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_weight_of_another_type_rounds_what_comes_in(layer: Linear, rows: int) -> None:
+    x = torch.randn(rows, 512)
+    with torch.no_grad():
+        exact = layer(x)
+        rounded = layer.bfloat16()(x)
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - exact).abs().max() < 0.02
