@@ -41,10 +41,14 @@ class Bench:
     """Processor threads; with one, processor time is what the work took, whatever else runs beside it."""
     out: str | None = None
     """Write the figures to this JSON file too."""
+    plot: str | None = None
+    """Draw instead, into this png or svg, what a frame costs as batch, horizon and branches grow; needs matplotlib."""
     overwrite: bool = False
-    """Replace that file."""
+    """Replace such a file."""
 
     def __post_init__(self) -> None:
+        if self.plot is not None and Path(self.plot).suffix not in (".png", ".svg"):
+            raise ValueError(f"plot is {self.plot!r}; expected a file that ends in .png or .svg")
         for name in ("horizon", "branches", "pairs", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
@@ -53,10 +57,13 @@ class Bench:
 def main(argv: list[str]) -> int:
     """`ivideo bench`."""
     wanted = parse(Bench, argv, prog="ivideo bench", description="Measure how fast a model imagines on this machine.")
-    if wanted.out is not None:
-        check_new_file(Path(wanted.out), overwrite=wanted.overwrite)
+    for path in (wanted.out, wanted.plot):
+        if path is not None:
+            check_new_file(Path(path), overwrite=wanted.overwrite)
     torch.set_num_threads(wanted.threads)
     model = random_model(wanted.size)
+    if wanted.plot is not None:
+        return _plot(model, wanted, Path(wanted.plot))
     machine = Machine.measured()
     timings = []
     exact = wanted.precision == "float32"
@@ -71,15 +78,32 @@ def main(argv: list[str]) -> int:
     title = f"{wanted.size} model, {wanted.threads} thread(s): the released way in float32, ours in {wanted.precision}"
     Console(width=130).print(_table(f"{title}; {results}", timings, exact=exact))
     if wanted.out is not None:
-        figures = {
-            "settings": asdict(wanted),
-            "torch": torch.__version__,
-            "machine": asdict(machine),
-            "rows": [asdict(each) for each in timings],
-        }
-        text = json.dumps(figures, indent=2) + "\n"
-        replace_file(Path(wanted.out), lambda path: path.write_text(text, encoding="utf-8"))
+        rows = [asdict(each) for each in timings]
+        _write(Path(wanted.out), wanted, {"machine": asdict(machine), "rows": rows})
     return 0
+
+
+def _plot(model: WorldModel, wanted: Bench, path: Path) -> int:
+    """Draw the sweeps, and write them down where a file was named."""
+    try:
+        from ivideo.bench.sweep import draw, sweep
+    except ImportError as error:
+        raise ImportError("plots need matplotlib; install it: pip install matplotlib") from error
+    curves = []
+    for curve in sweep(model.reduce(wanted.precision)):
+        print(f"{curve.panel}, {curve.name}: {1e3 * curve.seconds[0]:.0f} to {1e3 * curve.seconds[-1]:.0f} ms a frame")
+        curves.append(curve)
+    draw(curves, f"{wanted.size} model, {wanted.threads} thread(s), {wanted.precision}", path)
+    if wanted.out is not None:
+        _write(Path(wanted.out), wanted, {"curves": [asdict(curve) for curve in curves]})
+    print(f"wrote {path}")
+    return 0
+
+
+def _write(path: Path, wanted: Bench, results: dict[str, object]) -> None:
+    figures = {"settings": asdict(wanted), "torch": torch.__version__} | results
+    text = json.dumps(figures, indent=2) + "\n"
+    replace_file(path, lambda stage: stage.write_text(text, encoding="utf-8"))
 
 
 def random_model(size: Literal["nano", "base"]) -> WorldModel:

@@ -1,7 +1,7 @@
 """What is timed: one imagined frame, rollouts, plans and their parts, each in the released way and in ours.
 
 A workload's two ways do the same work on the same weights, with the likeliest token everywhere, and give tensors of the
-same names: codes must be equal (ties apart), 8-bit pixels may differ by one level, and other figures by 1e-4. Tokens are
+same names: codes must be equal (ties apart), 8-bit pixels may differ by one level, other figures by 1e-4. Tokens are
 not guessed from the frame before: random weights repeat themselves, which would flatter.
 """
 
@@ -111,7 +111,7 @@ def decode_frames(ways: Ways, *, name: str, frames: int) -> Workload:
     """Pixels of imagined frames, the context's share computed before."""
     model = ways.model
     with torch.inference_mode():
-        context = model.tokenizer.encode_context(_clip(model, 1))
+        context = model.tokenizer.encode_context(random_clip(model, 1))
     codes = torch.randint(model.layout.dynamics_codes, (1, frames, model.layout.dynamics_tokens))
 
     @torch.inference_mode()
@@ -126,7 +126,7 @@ def decode_frames(ways: Ways, *, name: str, frames: int) -> Workload:
 def encode_clip(ways: Ways, *, name: str, frames: int) -> Workload:
     """Codes of a whole clip."""
     context = ways.model.context_frames
-    clip = _clip(ways.model, 1, context + frames)
+    clip = random_clip(ways.model, 1, context + frames)
 
     @torch.inference_mode()
     def way(tokenizer: VideoTokenizer) -> dict[str, Tensor]:
@@ -142,8 +142,8 @@ def live_step(ways: Ways, *, name: str, batch: int) -> Workload:
     """One frame more with its pixels; every run goes on from where the one before has come."""
     model, reference = ways.model, ways.reference
     limit = min(2 * _SEEN, model.max_frames)
-    actions = _noise(batch, limit, model.action_dim)
-    first = model.start(_clip(model, batch))
+    actions = random_actions(model, batch, limit)
+    first = model.start(random_clip(model, batch))
     for index in range(_SEEN):
         first, _ = model.step(first, actions[:, index], decode=False, sampling=GREEDY, guess=False)
     state = first
@@ -171,7 +171,7 @@ def live_step(ways: Ways, *, name: str, batch: int) -> Workload:
 def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, decode: bool) -> Workload:
     """Whole rollouts from context frames: each row from its own, or all from one as a planner's candidates."""
     model, reference = ways.model, ways.reference
-    clip, actions = _clip(model, 1 if shared else batch), _noise(batch, horizon, model.action_dim)
+    clip, actions = random_clip(model, 1 if shared else batch), random_actions(model, batch, horizon)
     with torch.inference_mode():
         given = model.tokenizer.encode_context(clip).codes.expand(batch, -1, -1)
 
@@ -205,10 +205,16 @@ def _prefix(model: WorldModel, state: RolloutState) -> Int[Tensor, "b s"]:
     return torch.cat([model.layout.pack_context(state.context.codes), frames.flatten(1)], dim=1)
 
 
-def _clip(model: WorldModel, batch: int, frames: int | None = None) -> UInt8[Tensor, "b t 3 h w"]:
+def random_clip(model: WorldModel, batch: int, frames: int | None = None) -> UInt8[Tensor, "b t 3 h w"]:
+    """Context frames, or a clip of so many, the same in every run."""
     side = model.tokenizer.config.resolution
     shape = (batch, frames or model.context_frames, 3, side, side)
     return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def random_actions(model: WorldModel, batch: int, frames: int) -> Float[Tensor, "b f a"]:
+    """The same actions in every run."""
+    return _noise(batch, frames, model.action_dim)
 
 
 def _noise(*shape: int) -> Float[Tensor, "..."]:

@@ -1,13 +1,15 @@
 """The benchmark compares what is equal, and says so where it is not."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_rollouts import OPTIONS, build
 
-from ivideo.bench.measure import agree, measure
+from ivideo.bench import sweep
+from ivideo.bench.measure import agree, apart, measure
 from ivideo.bench.reference import Reference
 from ivideo.bench.roofline import Machine, Work
 from ivideo.bench.workloads import Ways, Workload, all_workloads
@@ -47,6 +49,44 @@ def test_a_wrong_result_is_no_result(model: WorldModel) -> None:
     for row in all_workloads(ways, only="token step"):
         with pytest.raises(ArithmeticError, match=r"token step, B=.*: logits differ by up to .* more than 0.0001"):
             measure(row, SLOW, pairs=1)
+
+
+def test_fewer_bits_are_told_apart_and_not_refused(model: WorldModel) -> None:
+    (row,) = all_workloads(Ways(model, "bfloat16"), only="MBPO frame")
+    timing = measure(row, SLOW, pairs=1, exact=False)
+    assert set(timing.apart) == {"codes", "pixels"}
+    (row,) = all_workloads(Ways(model), only="encoder")
+    assert measure(row, SLOW, pairs=1).apart == {"context": 0, "dynamics": 0}
+
+
+def test_distances() -> None:
+    theirs = {"codes": torch.tensor([1, 2, 3, 4]), "logits": torch.tensor([0.0, 3.0])}
+    ours = {"codes": torch.tensor([1, 9, 3, 4]), "logits": torch.tensor([4.0, 3.0])}
+    assert apart(theirs, ours) == {"codes": 0.25, "logits": pytest.approx(8**0.5)}
+
+
+def test_curves_and_their_picture(model: WorldModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BATCHES", "HORIZONS", "BRANCHES"):
+        monkeypatch.setattr(sweep, name, (1, 3))
+    curves = list(sweep.sweep(model))
+    assert [(curve.name, curve.sizes) for curve in curves] == [("with pixels", [1, 3])] * 3 + [
+        ("tokens only", [1, 3])
+    ] * 3
+    assert all(second > 0 for curve in curves for second in curve.seconds)
+    sweep.draw(curves, "title", tmp_path / "plot.svg")
+    text = (tmp_path / "plot.svg").read_text()
+    assert text.count("tokens only") == 3
+    sweep.draw(curves, "title", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_without_matplotlib(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "ivideo.bench.sweep", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["bench", "--plot", str(tmp_path / "plot.png")]) == 2
+    assert "plots need matplotlib; install it" in capsys.readouterr().err
 
 
 def test_figures_of_a_row() -> None:
@@ -92,6 +132,8 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--pairs", "0"], "pairs is 0; expected at least 1"),
         (["--size", "huge"], "size is 'huge'"),
         (["--out", str(out)], "exists"),
+        (["--plot", "picture.txt"], "expected a file that ends in .png or .svg"),
+        (["--precision", "int4"], "precision is 'int4'"),
     ):
         assert main(["bench", *arguments]) == 2
         assert words in capsys.readouterr().err
