@@ -53,7 +53,7 @@ class Prediction:
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     precision: Precision = "float32"
-    """How the transformer's weights are held; bfloat16 makes large ones faster and less exact."""
+    """How the transformer's weights are held; bfloat16 and int8 make large ones faster and less exact."""
     overwrite: bool = False
     """Replace files of those names."""
 

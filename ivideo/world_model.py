@@ -19,7 +19,7 @@ from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
 from transformer import Sampling, Transformer, TransformerConfig
 
-Precision: TypeAlias = Literal["float32", "bfloat16"]
+Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
 """How the transformer's weights are held; what they are multiplied with is rounded alike, sums are not."""
 
 
@@ -89,8 +89,8 @@ class WorldModel(nn.Module):
         """
         if precision not in get_args(Precision):
             raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
-        if precision == "bfloat16":
-            self.transformer.reduce(torch.bfloat16)
+        if precision != "float32":
+            self.transformer.reduce({"bfloat16": torch.bfloat16, "int8": torch.int8}[precision])
         return self
 
     # ---------------------------------------------------------------------------------------------- training
@@ -276,6 +276,8 @@ class WorldModel(nn.Module):
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Writes the model in the released layout; `dtype` stores weights in fewer bits (float16 halves the size)."""
+        if self.transformer.head.scale is not None:
+            raise ValueError("this model was reduced to int8, which has no stored form; save it before it is reduced")
         hub.save(self, folder, dtype=dtype)
 
     def push_to_hub(self, repo: str, *, private: bool = False, message: str = "Upload world model") -> str:

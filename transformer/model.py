@@ -89,9 +89,11 @@ class Transformer(nn.Module):
         return out
 
     def reduce(self, dtype: torch.dtype) -> None:
-        """Hold the weights of all linear layers in another type; states, attention and cache keep theirs."""
+        """Hold the weights of all linear layers in bfloat16 or int8; states, attention and cache keep their type."""
         for module in self.modules():
-            if isinstance(module, Linear):
+            if isinstance(module, Linear) and dtype == torch.int8:
+                module.quantize()
+            elif isinstance(module, Linear):
                 module.to(dtype).requires_grad_(False)
 
     def empty_cache(self, batch: int, capacity: int | None = None) -> KVCache:

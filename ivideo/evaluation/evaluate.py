@@ -59,7 +59,7 @@ class Evaluation:
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     precision: Precision = "float32"
-    """How the transformer's weights are held; bfloat16 makes large ones faster and less exact."""
+    """How the transformer's weights are held; bfloat16 and int8 make large ones faster and less exact."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.clips < 1:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import jaxtyping
 import pytest
@@ -13,7 +14,7 @@ from ivideo import drawing
 from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch, Episode
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import Precision, WorldModel, WorldModelConfig
 from transformer import Sampling, Transformer
 
 
@@ -238,17 +239,24 @@ def test_an_old_state_survives_a_guess() -> None:
         assert torch.equal(again.ids, states[6 - index].ids)
 
 
-def test_fewer_bits_imagine_nearly_the_same() -> None:
+@pytest.mark.parametrize(("precision", "dtype"), [("bfloat16", torch.bfloat16), ("int8", torch.int8)])
+def test_fewer_bits_imagine_nearly_the_same(precision: Precision, dtype: torch.dtype, tmp_path: Path) -> None:
     model = build(OPTIONS[3], heads=True)
     context, actions = clip(2), actions_for(model, 1)
     assert actions is not None
     _, exact = model.step(model.start(context), actions[:, 0])
-    reduced = build(OPTIONS[3], heads=True).reduce("bfloat16")
+    reduced = build(OPTIONS[3], heads=True).reduce(precision)
     state, rounded = reduced.step(reduced.start(context), actions[:, 0])
-    assert reduced.transformer.head.weight.dtype == torch.bfloat16
+    assert reduced.transformer.head.weight.dtype == dtype
     assert state.cache.keys.dtype == torch.float32
     assert rounded.log_likelihood.dtype == torch.float32
     assert 0 < (rounded.log_likelihood - exact.log_likelihood).abs().max() < 0.5
-    assert reduced.reduce("float32").transformer.head.weight.dtype == torch.bfloat16  # nothing comes back
+    assert reduced.reduce("float32").transformer.head.weight.dtype == dtype  # nothing comes back
+    if precision == "int8":
+        with pytest.raises(ValueError, match="reduced to int8, which has no stored form"):
+            reduced.save_pretrained(tmp_path / "model")
+
+
+def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="int4"):
-        model.reduce("int4")  # type: ignore[arg-type]
+        build(OPTIONS[0]).reduce("int4")  # type: ignore[arg-type]

@@ -110,3 +110,48 @@ def test_a_weight_of_another_type_rounds_what_comes_in(layer: Linear, rows: int)
         rounded = layer.bfloat16()(x)
     assert rounded.dtype == torch.float32
     assert 0 < (rounded - exact).abs().max() < 0.02
+
+
+@pytest.mark.parametrize(("start", "stop"), [(None, None), (8, 40), (640, None)])
+@pytest.mark.parametrize("shape", [(512,), (0, 512), (1, 512), (7, 5, 512)])
+def test_whole_numbers(layer: Linear, shape: tuple[int, ...], start: int | None, stop: int | None) -> None:
+    x = torch.randn(shape)
+    with torch.no_grad():
+        exact = layer(x, start, stop)
+        layer.quantize()
+        rounded = layer(x, start, stop)
+    assert rounded.dtype == torch.float32
+    assert rounded.shape == exact.shape
+    assert layer.weight.dtype == torch.int8
+    if exact.numel():
+        assert 0 < (rounded - exact).norm() / exact.norm() < 0.02
+
+
+def test_whole_numbers_without_the_instructions_for_them(layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(5, 512)
+    with torch.no_grad():
+        exact = layer(x)
+        layer.quantize()
+        fast = layer(x)
+        monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+        plain = layer(x)
+    assert 0 < (plain - exact).norm() / exact.norm() < 0.01
+    torch.testing.assert_close(plain, fast, rtol=0, atol=0.05)
+
+
+def test_rows_in_whole_numbers_do_not_depend_on_each_other(layer: Linear) -> None:
+    x = torch.randn(9, 512) * torch.logspace(-3, 3, 9)[:, None]
+    with torch.no_grad():
+        layer.quantize()
+        whole = layer(x)
+        for row in range(9):
+            torch.testing.assert_close(layer(x[row : row + 1])[0], whole[row], rtol=1e-6, atol=0)
+
+
+def test_a_row_of_zeros_stays_zero(layer: Linear) -> None:
+    with torch.no_grad():
+        layer.weight[3] = 0
+        layer.quantize()
+        out = layer(torch.zeros(2, 512))
+        assert torch.equal(out, torch.zeros(2, 1024))
+        assert torch.equal(layer(torch.randn(2, 512))[:, 3], torch.zeros(2))
