@@ -39,7 +39,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training and cache is None else 0.0
         if cache is not None:
             key, value = cache.write(layer, key, value)
-        if cache is None or cache.prefix is None:
+        if cache is None or cache.prefix is None or not cache.prefix.own:
             read = self.attend(query, key, value, dropout)
         else:
             read = branched_attention(query, key, value, cache.prefix.keys[layer], cache.prefix.values[layer])
@@ -69,19 +69,27 @@ def branched_attention(
 ) -> Float[Tensor, "b h s e"]:
     """Causal attention of branches to a prefix that `b / r` of them share, and to what each holds of its own.
 
-    Queries of all branches of a row meet the prefix in one product, so that it is read once for all of them.
+    Queries of all branches of a row meet the prefix in one product, so that it is read once for all of them. Scores
+    of prefix and own positions are normalised together without being brought together; for inference alone.
     """
     rows, new, total = prefix_key.shape[0], query.shape[-2], key.shape[-2]
+
+    def fold(per_branch: Tensor) -> Tensor:
+        return rearrange(per_branch, "(r n) h s e -> r h (n s) e", r=rows)
+
+    def unfold(per_row: Tensor) -> Tensor:
+        return rearrange(per_row, "r h (n s) e -> (r n) h s e", s=new)
+
     query = query * query.shape[-1] ** -0.5
-    folded = rearrange(query, "(r n) h s e -> r h (n s) e", r=rows)
-    shared = rearrange(folded @ prefix_key.transpose(-1, -2), "r h (n s) p -> (r n) h s p", s=new)
-    own = query @ key.transpose(-1, -2)
+    shared = (fold(query) @ prefix_key.transpose(-1, -2)).float()
+    own = (query @ key.transpose(-1, -2)).float()
     if new > 1:
-        own = own + torch.full((new, total), -torch.inf, dtype=own.dtype, device=own.device).triu(total - new + 1)
-    shares = torch.cat([shared, own], dim=-1).softmax(-1)
-    shared, own = shares.split([prefix_key.shape[-2], total], dim=-1)
-    read = rearrange(shared, "(r n) h s p -> r h (n s) p", r=rows) @ prefix_value
-    out: Tensor = rearrange(read, "r h (n s) e -> (r n) h s e", s=new) + own @ value
+        own += torch.full((new, total), -torch.inf, device=own.device).triu(total - new + 1)
+    best = torch.maximum(unfold(shared.amax(-1, keepdim=True)), own.amax(-1, keepdim=True))
+    shared, own = shared.sub_(fold(best)).exp_(), own.sub_(best).exp_()
+    weight = unfold(shared.sum(-1, keepdim=True)) + own.sum(-1, keepdim=True)
+    read = unfold(shared.to(value.dtype) @ prefix_value) + own.to(value.dtype) @ value
+    out: Tensor = (read / weight).to(value.dtype)
     return out
 
 
