@@ -33,6 +33,8 @@ class Drawn:
 
     ids: Int[Tensor, "b m"]
     cache: KVCache
+    first: Float[Tensor, "b d"]
+    """State at the first position that was read: the last token of the frame before, where that was unread."""
     hidden: Float[Tensor, "b d"]
     """State at the frame's last position that was read."""
     last: Float[Tensor, "b 1 d"]
@@ -53,12 +55,14 @@ class FrameTask:
     """The random number of each token."""
     sampling: Sampling
     vocabulary: Literal["dynamics", "full"]
+    reads_last: bool
+    """Whether to read the frame's last token too, which a head then looks at."""
 
     def draw(self, cache: KVCache) -> Drawn:
         """Token by token."""
         transformer, entered = self.model.transformer, self.entered
         hidden, cache = transformer.extend(entered, cache)
-        ids, likelihoods = [], []
+        first, ids, likelihoods = hidden[:, 0], [], []
         for cell in range(self.tokens):
             if cell:
                 hidden, cache = transformer.extend(entered, cache)
@@ -71,6 +75,7 @@ class FrameTask:
         return Drawn(
             ids=torch.cat(ids, dim=1),
             cache=cache,
+            first=first,
             hidden=hidden[:, -1],
             last=entered,
             log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
@@ -80,10 +85,12 @@ class FrameTask:
         """Several tokens a pass, as far as a guess of them proves right; for a single row."""
         ids, entered, known = guess.clone(), self.entered, 0
         likelihoods: list[Tensor] = []
+        first: Tensor | None = None
         while True:
             read = ids[:, known : known + _FORESIGHT][:, : self.readable - known]
             embedded = torch.cat([entered, self._embed(read, known)], dim=1)
             hidden, cache = self.model.transformer.extend(embedded, cache)
+            first = hidden[:, 0] if first is None else first
             if known == self.tokens:
                 break
             chosen, likelihood = self._choose(hidden[:, entered.shape[1] - 1 :][:, : self.tokens - known], known)
@@ -101,6 +108,7 @@ class FrameTask:
         return Drawn(
             ids=ids,
             cache=cache,
+            first=first,
             hidden=hidden[:, -1],
             last=self._embed(ids[:, -1:], self.tokens - 1),
             log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
@@ -114,10 +122,6 @@ class FrameTask:
     @property
     def tokens(self) -> int:
         return self.model.layout.dynamics_tokens
-
-    @property
-    def reads_last(self) -> bool:
-        return self.model.heads.read_last_token
 
     def _choose(self, hidden: Float[Tensor, "b s d"], cell: int) -> tuple[Int[Tensor, "b s"], Float[Tensor, "b s"]]:
         """The tokens that follow states, from `cell` on, and their log-probabilities."""

@@ -63,6 +63,7 @@ def step(
     decode: bool = True,
     sampling: Sampling,
     vocabulary: Literal["dynamics", "full"] = "dynamics",
+    reward: bool = True,
     guess: bool | None = None,
 ) -> tuple[RolloutState, Prediction]:
     """See `WorldModel.step`."""
@@ -85,6 +86,7 @@ def step(
         uniforms=_uniforms(state.seeds, state.frames, layout.dynamics_tokens).to(model.device),
         sampling=sampling,
         vocabulary=vocabulary,
+        reads_last=reward and model.heads.read_last_token,
     )
     guessed = state.batch == 1 and state.frames > 0 and (sampling.temperature == 0 if guess is None else guess)
     drawn = task.draw_from(state.ids[:, -1], state.cache) if guessed else task.draw(state.cache)
@@ -95,14 +97,16 @@ def step(
         cache=drawn.cache,
         ids=torch.cat([state.ids, drawn.ids[:, None]], dim=1),
         cells=None if cells is None else cells[:, 0],
-        unread=None if model.heads.read_last_token else drawn.last,
+        unread=None if task.reads_last else drawn.last,
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
     )
     return after, Prediction(
         frame=pixels(model.tokenizer.decode_frames(codes[:, None], state.context))[:, 0] if decode else None,
         codes=codes,
-        reward=model.heads.rewards(drawn.hidden),
-        terminal=model.heads.terminals(drawn.hidden),
+        reward=model.heads.rewards(drawn.hidden) if task.reads_last else None,
+        terminal=model.heads.terminals(drawn.hidden) if task.reads_last else None,
+        earlier_reward=None if state.unread is None else model.heads.rewards(drawn.first),
+        earlier_terminal=None if state.unread is None else model.heads.terminals(drawn.first),
         log_likelihood=drawn.log_likelihood,
     )
 
@@ -151,7 +155,8 @@ def predict(
     state = start(model, clip, goal=goal, seed=seed, room=frames if samples == 1 else 0).fork(samples, frames=frames)
     for index in range(frames):
         action = None if actions is None else actions[..., index, :]
-        state, _ = step(model, state, action, decode=False, sampling=sampling or model.config.sampling)
+        how = sampling or model.config.sampling
+        state, _ = step(model, state, action, decode=False, sampling=how, reward=False)
     future = decode(model, state, slice(None))
     context = clip[:wanted].to(future.device).expand(samples, *clip[:wanted].shape)
     return torch.cat([context, future], dim=1)

@@ -91,6 +91,10 @@ class Prediction:
     """Reward that arrives with the frame, in the environment's scale; None without a reward head."""
     terminal: Float[Tensor, " b"] | None
     """Probability that the frame is terminal; None without a termination head."""
+    earlier_reward: Float[Tensor, " b"] | None
+    """Reward of the frame before this one, where its own step left that out."""
+    earlier_terminal: Float[Tensor, " b"] | None
+    """The same of its probability to be terminal."""
     log_likelihood: Float[Tensor, " b"]
     """Sum over the frame's tokens of the log-probability the model gave them, in nats, before temperature and
     top-k: how sure it was."""

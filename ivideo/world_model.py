@@ -191,16 +191,20 @@ class WorldModel(nn.Module):
         decode: bool = True,
         sampling: Sampling | None = None,
         vocabulary: Literal["dynamics", "full"] = "dynamics",
+        reward: bool = True,
         guess: bool | None = None,
     ) -> tuple[RolloutState, Prediction]:
         """The next frame under `action`: `[a]` for every row or `[b a]`; None imagines without an action.
 
         The old state stays valid: stepping it again with another action gives another future. `decode=False` leaves
-        the pixels out, which costs most; `frames` decodes them later. A frame's tokens are drawn from the dynamics
-        codes; `vocabulary="full"` draws from all ids as the reference does and decodes a stray id as the nearest code.
-        A single row is drawn several tokens a pass where the frame before foretells them (`ivideo.drawing`), by default
-        at temperature 0, or as `guess` says; the tokens are the same up to rounding. There is no last frame: at the
-        transformer's position limit the oldest half of the imagined frames is forgotten.
+        the pixels out, which costs most; `frames` decodes them later. `reward=False` leaves reward and termination to
+        the next step, which reads them in passing and saves a pass (`Prediction.earlier_reward`).
+
+        A frame's tokens are drawn from the dynamics codes; `vocabulary="full"` draws from all ids as the reference does
+        and decodes a stray id as the nearest code. A single row is drawn several tokens a pass where the frame before
+        foretells them (`ivideo.drawing`), by default at temperature 0, or as `guess` says; the tokens are the same up
+        to rounding. There is no last frame: at the transformer's position limit the oldest half of the imagined frames
+        is forgotten.
         """
         return rollout.step(
             self,
@@ -209,6 +213,7 @@ class WorldModel(nn.Module):
             decode=decode,
             sampling=sampling or self.config.sampling,
             vocabulary=vocabulary,
+            reward=reward,
             guess=guess,
         )
 

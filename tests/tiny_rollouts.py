@@ -1,6 +1,7 @@
 """Small world models with every option, and rollouts of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
@@ -53,9 +54,7 @@ def actions_for(model: WorldModel, frames: int, batch: int = 2) -> torch.Tensor 
     return torch.randn(batch, frames, model.action_dim, generator=generator) if model.action_dim else None
 
 
-def run(
-    model: WorldModel, state: RolloutState, actions: torch.Tensor | None, frames: int, **how: Sampling
-) -> RolloutState:
+def run(model: WorldModel, state: RolloutState, actions: torch.Tensor | None, frames: int, **how: Any) -> RolloutState:
     for index in range(frames):
         state, _ = model.step(state, None if actions is None else actions[:, index], decode=False, **how)
     return state

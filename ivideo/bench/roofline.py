@@ -83,16 +83,16 @@ class Costs:
         return self.step(batch=batch, start=0, prefixes=batch, prefix=length, new=length, scored=0)
 
     def frame(self, index: int, *, batch: int, prefixes: int | None = None) -> list[Work]:
-        """The passes of imagined frame `index` for all rows; `prefixes` contexts are shared between them."""
+        """The passes of imagined frame `index` for all rows, rewards read in passing.
+
+        Without a number of `prefixes`, every row has its own context.
+        """
         layout, rows = self.model.layout, batch if prefixes is None else prefixes
-        shared = layout.context_length
-        start, last = layout.sequence_length(index), self.model.heads.read_last_token
-        joined = 1 if index and not last else 0
+        shared, start = layout.context_length, layout.sequence_length(index)
+        joined = 1 if index else 0
         passes = [self.step(batch=batch, start=start - joined, prefixes=rows, prefix=shared, new=1 + joined)]
-        for cell in range(1, layout.dynamics_tokens + (1 if last else 0)):
-            scored = 1 if cell < layout.dynamics_tokens else 0
-            passes.append(self.step(batch=batch, start=start + cell, prefixes=rows, prefix=shared, scored=scored))
-        return passes
+        later = range(start + 1, start + layout.dynamics_tokens)
+        return passes + [self.step(batch=batch, start=each, prefixes=rows, prefix=shared) for each in later]
 
     def encode(self, contexts: int, frames: int) -> Work:
         """Codes of context frames and of later frames."""

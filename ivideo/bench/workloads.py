@@ -179,7 +179,8 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
         state = model.start(clip)
         state = state.fork(batch) if shared else state
         for index in range(horizon):
-            state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY, guess=False)
+            last = index == horizon - 1  # the reward of every other frame comes with the next
+            state, _ = model.step(state, actions[:, index], decode=False, sampling=GREEDY, guess=False, reward=last)
         codes = model.layout.dynamics_index(state.ids)
         return {"context": state.context.codes, "codes": codes} | ({"pixels": model.frames(state)} if decode else {})
 

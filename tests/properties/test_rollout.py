@@ -260,3 +260,30 @@ def test_fewer_bits_imagine_nearly_the_same(precision: Precision, dtype: torch.d
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises((ValueError, jaxtyping.TypeCheckError), match="int4"):
         build(OPTIONS[0]).reduce("int4")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("guess", [False, True])
+@pytest.mark.parametrize("embedding", OPTIONS)
+def test_a_reward_can_wait_for_the_next_step(embedding: EmbeddingConfig, guess: bool) -> None:
+    model = build(embedding, heads=True)
+    actions, context = actions_for(model, 5, 1), clip(2, 1)
+    one = other = model.start(context)
+    waits = [True, False, True, True, False]
+    rewards = []
+    for index, wait in enumerate(waits):
+        action = None if actions is None else actions[:, index]
+        one, at_once = model.step(one, action, guess=guess)
+        other, later = model.step(other, action, guess=guess, reward=not wait)
+        assert torch.equal(one.ids, other.ids)
+        assert (later.reward is None) == (later.terminal is None) == wait
+        assert (
+            (later.earlier_reward is not None)
+            == (later.earlier_terminal is not None)
+            == (index > 0 and waits[index - 1])
+        )
+        rewards.append((at_once, later))
+    for index, (at_once, later) in enumerate(rewards):
+        given = rewards[index + 1][1].earlier_reward if waits[index] else later.reward
+        torch.testing.assert_close(given, at_once.reward, atol=1e-5, rtol=1e-4)
+        ends = rewards[index + 1][1].earlier_terminal if waits[index] else later.terminal
+        torch.testing.assert_close(ends, at_once.terminal, atol=1e-5, rtol=1e-4)

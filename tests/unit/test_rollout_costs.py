@@ -40,12 +40,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return count
 
 
-@pytest.mark.parametrize("heads", [False, True])
-def test_a_pass_for_every_token_and_none_for_the_marker(calls: Counter[str], heads: bool) -> None:
+@pytest.mark.parametrize(("heads", "reward"), [(False, True), (True, False), (True, True)])
+def test_a_pass_for_every_token_and_none_for_the_marker(calls: Counter[str], heads: bool, reward: bool) -> None:
     model = build(OPTIONS[1], heads=heads)
     tokens = model.layout.dynamics_tokens
-    run(model, model.start(clip(2)), actions_for(model, 3), 3)
-    assert calls["extend"] == 1 + 3 * (tokens + (1 if heads else 0))  # a head reads a frame's last token at once
+    run(model, model.start(clip(2)), actions_for(model, 3), 3, reward=reward)
+    at_once = 1 if heads and reward else 0  # a reward that cannot wait takes a pass of its own
+    assert calls["extend"] == 1 + 3 * (tokens + at_once)
     assert calls["forward"] == 0
 
 
@@ -98,7 +99,7 @@ def test_hardly_more_multiplications_than_the_least(nano: WorldModel, batch: int
     state = state.fork(batch) if shared else state
     for index in range(frames):
         with FlopCounterMode(display=False) as counter:
-            state, _ = nano.step(state, torch.zeros(nano.action_dim))
+            state, _ = nano.step(state, torch.zeros(nano.action_dim), reward=False)
         parts = [*costs.frame(index, batch=batch, prefixes=len(context)), costs.decode(batch)]
         least = sum(part.flops for part in parts)
         assert 0.95 * least < counter.get_total_flops() < 1.05 * least
