@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from ivideo.losses import masked_mean
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadsConfig:
@@ -88,14 +90,6 @@ def symlog(value: Tensor) -> Tensor:
 def symexp(value: Tensor) -> Tensor:
     """Inverse of `symlog`."""
     return value.sign() * value.abs().expm1()
-
-
-def masked_mean(value: Tensor, mask: Bool[Tensor, "b f"] | None) -> Tensor:
-    """Mean over frames that are real; `mask` None means all of them."""
-    if mask is None:
-        return value.mean()
-    weight = mask.to(value.dtype).reshape(*mask.shape, *[1] * (value.ndim - 2)).expand_as(value)
-    return (value * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _needed(target: Tensor | None, what: str, option: str) -> Tensor:

@@ -261,3 +261,17 @@ def _load_extras(model: "WorldModel", tensors: Mapping[str, Tensor]) -> None:
             )
         with torch.no_grad():
             expected[name].copy_(tensors[name])
+
+
+def check_device(device: torch.device | str) -> None:
+    """Refuse a device that is none, or that is not there, before anything is loaded."""
+    known = "expected cpu, or cuda, cuda:1 or mps where there is one: `ivideo info` says what there is"
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"{str(device)!r} is no device; {known}") from error
+    try:
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); {known}") from error

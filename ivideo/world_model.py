@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ivideo import hub, rollout
 from ivideo.embedding import EmbeddingConfig, SequenceEmbedding
 from ivideo.episode import Batch
-from ivideo.heads import Heads, HeadsConfig, masked_mean
+from ivideo.heads import Heads, HeadsConfig
 from ivideo.layout import TokenLayout
+from ivideo.losses import masked_mean, soft_targets
 from ivideo.state import Prediction, RolloutState
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
@@ -56,7 +57,7 @@ class WorldModel(nn.Module):
         self.config = config
         self.tokenizer = tokenizer
         self.layout = layout_of(tokenizer.config)
-        self.transformer = Transformer(_with_vocabulary(config.transformer, self.layout.vocab_size))
+        self.transformer = Transformer(replace(config.transformer, vocab_size=self.layout.vocab_size))
         self.embedding = SequenceEmbedding(config.embedding, self.layout, tokenizer.config, self.transformer)
         self.heads = Heads(config.heads, config.transformer.width, config.embedding.action_dim)
         if config.goal_conditioned and self.layout.context_frames < 2:
@@ -275,7 +276,7 @@ class WorldModel(nn.Module):
         `dtype` computes everything in another type; `precision` stores the transformer's weights in it, see `reduce`.
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
-        _check_device(device)
+        hub.check_device(device)
         model = hub.load(source, revision=revision)
         return model.to(device=device, dtype=dtype).reduce(precision).eval()
 
@@ -290,20 +291,6 @@ class WorldModel(nn.Module):
         return hub.push(self, repo, private=private, message=message)
 
 
-def _check_device(device: torch.device | str) -> None:
-    """Refuse a device that is none, or that is not there, before anything is loaded."""
-    known = "expected cpu, or cuda, cuda:1 or mps where there is one: `ivideo info` says what there is"
-    try:
-        place = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"{str(device)!r} is no device; {known}") from error
-    try:
-        torch.empty(1, device=place)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise ValueError(f"device {str(device)!r} cannot be used ({reason}); {known}") from error
-
-
 def layout_of(config: TokenizerConfig) -> TokenLayout:
     """The sequence layout that goes with a tokenizer."""
     return TokenLayout(
@@ -313,14 +300,3 @@ def layout_of(config: TokenizerConfig) -> TokenLayout:
         context_codes=config.context_codes,
         dynamics_codes=config.dynamics_codes,
     )
-
-
-def soft_targets(codebook: Float[Tensor, "k v"], temperature: float) -> Float[Tensor, "k k"]:
-    """For every code a distribution over all of them that falls with the squared distance between their vectors."""
-    squared = torch.cdist(codebook.float(), codebook.float()).square()
-    neighbour = squared.clone().fill_diagonal_(torch.inf).amin(dim=1).median()
-    return (-squared / (temperature * neighbour.clamp(min=1e-12))).softmax(dim=1)
-
-
-def _with_vocabulary(config: TransformerConfig, vocab_size: int) -> TransformerConfig:
-    return replace(config, vocab_size=vocab_size)

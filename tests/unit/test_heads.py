@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivideo.heads import Heads, HeadsConfig, masked_mean, symexp, symlog
+from ivideo.heads import Heads, HeadsConfig, symexp, symlog
+from ivideo.losses import masked_mean
 
 EVERY_HEAD = HeadsConfig(reward=True, reward_weight=2.0, termination=True, action_reconstruction=0.5)
 
