@@ -11,11 +11,12 @@ from rich.table import Table
 
 from ivideo.bench.measure import Timing, measure
 from ivideo.bench.roofline import Machine
-from ivideo.bench.workloads import Ways, all_workloads
+from ivideo.bench.workloads import NAMES, Ways, all_workloads
 from ivideo.config import parse
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
+from ivideo.memory import check_rollout
 from ivideo.world_model import Precision, WorldModel, WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from transformer import TransformerConfig
@@ -64,6 +65,9 @@ def main(argv: list[str]) -> int:
     model = random_model(wanted.size)
     if wanted.plot is not None:
         return _plot(model, wanted, Path(wanted.plot))
+    if wanted.horizon > model.max_frames:
+        raise ValueError(f"horizon is {wanted.horizon}; the released way ends after {model.max_frames} frames")
+    check_rollout(model, contexts=wanted.branches, branches=wanted.branches, frames=wanted.horizon)
     machine = Machine.measured()
     timings = []
     exact = wanted.precision == "float32"
@@ -73,7 +77,7 @@ def main(argv: list[str]) -> int:
         timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact))
         print(f" {timings[-1].ratio:.1f} times as fast", flush=True)
     if not timings:
-        raise ValueError(f"no row's name contains {wanted.only!r}; leave --only out to see all of them")
+        raise ValueError(f"no row's name contains {wanted.only!r}; there are {', '.join(NAMES)}")
     results = "same results" if exact else "results apart as shown"
     title = f"{wanted.size} model, {wanted.threads} thread(s): the released way in float32, ours in {wanted.precision}"
     Console(width=130).print(_table(f"{title}; {results}", timings, exact=exact))

@@ -128,7 +128,9 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert figures["rows"][0]["ratio"] > 0
     assert "2+10 frames" in capsys.readouterr().out
     for arguments, words in (
-        (["--only", "zzz"], "no row's name contains 'zzz'"),
+        (["--only", "zzz"], "no row's name contains 'zzz'; there are token step, decoder"),
+        (["--horizon", "31"], "the released way ends after 30 frames"),
+        (["--branches", "1000000"], "1,000,000 futures of 3 frames would take"),
         (["--pairs", "0"], "pairs is 0; expected at least 1"),
         (["--size", "huge"], "size is 'huge'"),
         (["--out", str(out)], "exists"),
