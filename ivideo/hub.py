@@ -183,6 +183,7 @@ def _beyond_released(model: "WorldModel") -> dict[str, Any] | None:
         "heads": asdict(config.heads),
         "vocabulary": config.vocabulary,
         "goal_conditioned": config.goal_conditioned,
+        "remember": config.remember,
         "sampling": asdict(config.sampling),
     }
     return None if written == _released_settings(_shapes(_extras(model))) else written
@@ -196,6 +197,7 @@ def _released_settings(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
         "heads": asdict(HeadsConfig(reward="reward_linear.weight" in shapes)),
         "vocabulary": "full",
         "goal_conditioned": False,
+        "remember": None,
         "sampling": asdict(Sampling()),
     }
 

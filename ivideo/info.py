@@ -86,8 +86,8 @@ def _model(source: str) -> Iterator[tuple[str, str]]:
     goal = ", goal-conditioned" if config.goal_conditioned else ""
     yield "kind", f"world model, {'action-conditioned' if embedding.action_dim else 'action-free'}{goal}"
     yield from _frames(frames)
-    room = layout.max_frames(shape.max_positions)
-    yield "remembers", f"{room} imagined frames in {shape.max_positions} positions; longer futures forget the oldest"
+    room = min(layout.max_frames(shape.max_positions), config.remember or shape.max_positions)
+    yield "remembers", f"{room} imagined frames; longer futures forget the oldest"
     yield "action", f"{embedding.action_dim} values" if embedding.action_dim else "none"
     heads = {
         "reward": config.heads.reward,

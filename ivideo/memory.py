@@ -26,7 +26,7 @@ def cache_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: in
     """Bytes of keys and values: `contexts` prefixes, and behind them `branches` futures of `frames` frames in all."""
     shape, layout = model.config.transformer, model.layout
     position = 2 * shape.layers * shape.width * model.transformer.norm.weight.element_size()
-    own = layout.frame_length * min(frames, model.max_frames)
+    own = layout.frame_length * min(frames, model.remembered_frames)
     return position * (contexts * layout.context_length + branches * own)
 
 

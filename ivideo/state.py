@@ -28,7 +28,7 @@ class RolloutState:
     unread: Float[Tensor, "b 1 d"] | None
     """The latest frame's last token, embedded, where the transformer has not read it yet."""
     actions: tuple[Float[Tensor, "b 1 a"] | None, ...]
-    """What led to the latest frames, as many as are read again when the position limit is reached."""
+    """What led to the latest frames, as many as are read again when older ones are forgotten."""
     seeds: Int64[Tensor, " b"]
     """Each row draws its tokens from its own seed, so a row is the same alone and in any batch."""
 

@@ -1,4 +1,4 @@
-"""Rollouts beyond the transformer's position limit: the context stays, the oldest imagined frames are forgotten."""
+"""Rollouts longer than a model remembers: the context stays, the oldest imagined frames are forgotten."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
-    """The state itself, or where a further frame would pass the limit, one that has read the latest frames alone.
+    """The state itself, or where a further frame would be too much, one that has read the latest frames alone.
 
-    Half as many frames as fit are kept, behind the context and in the positions that directly follow it. They are read
-    anew in one pass, since what was cached of them has seen the forgotten ones: the state is exactly that of a
-    rollout which had these frames as its first.
+    Half as many frames as are remembered are kept, behind the context and in the positions that directly follow it.
+    They are read anew in one pass, since what was cached of them has seen the forgotten ones: the state is exactly
+    that of a rollout which had these frames as its first.
     """
     layout, transformer, embedding = model.layout, model.transformer, model.embedding
     held = layout.predicted_frames(state.cache.length + (state.unread is not None))
-    if held < model.max_frames:
+    if held < model.remembered_frames:
         return state
     if not held:
         raise ValueError(
@@ -48,5 +48,5 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
 
 
 def frames_kept(model: "WorldModel") -> int:
-    """Imagined frames that stay when the position limit is reached."""
-    return model.max_frames // 2
+    """Imagined frames that stay when others are forgotten."""
+    return model.remembered_frames // 2

@@ -41,6 +41,9 @@ class WorldModelConfig:
     units of the median squared distance between neighbours; 0 is the plain cross-entropy. Needs vocabulary dynamics."""
     goal_conditioned: bool = False
     """The first context frame is the goal to reach; train on segments in goal-first order (`SegmentSampler`)."""
+    remember: int | None = None
+    """Imagined frames a rollout reads at most, before it forgets the oldest half; null: what fits in front of the
+    position limit, or when the model is trained here, as many as it is trained on."""
     sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn where a call does not say (released: temperature 1, top-k 100)."""
 
@@ -54,6 +57,8 @@ class WorldModel(nn.Module):
 
     def __init__(self, tokenizer: VideoTokenizer, config: WorldModelConfig) -> None:
         super().__init__()
+        if config.remember is not None and config.remember < 1:
+            raise ValueError(f"remember is {config.remember}; expected at least 1 frame, or null")
         self.config = config
         self.tokenizer = tokenizer
         self.layout = layout_of(tokenizer.config)
@@ -75,8 +80,13 @@ class WorldModel(nn.Module):
 
     @property
     def max_frames(self) -> int:
-        """Predicted frames that fit in front of the transformer's position limit; longer rollouts forget the oldest."""
+        """Predicted frames that fit in front of the transformer's position limit."""
         return self.layout.max_frames(self.config.transformer.max_positions)
+
+    @property
+    def remembered_frames(self) -> int:
+        """Predicted frames a rollout reads at most; longer ones forget the oldest."""
+        return self.max_frames if self.config.remember is None else min(self.config.remember, self.max_frames)
 
     @property
     def device(self) -> torch.device:
@@ -204,8 +214,8 @@ class WorldModel(nn.Module):
         A frame's tokens are drawn from the dynamics codes; `vocabulary="full"` draws from all ids as the reference does
         and decodes a stray id as the nearest code. A single row is drawn several tokens a pass where the frame before
         foretells them (`ivideo.drawing`), by default at temperature 0, or as `guess` says; the tokens are the same up
-        to rounding. There is no last frame: at the transformer's position limit the oldest half of the imagined frames
-        is forgotten.
+        to rounding. There is no last frame: after `remembered_frames`, the oldest half of the imagined frames is
+        forgotten.
         """
         return rollout.step(
             self,

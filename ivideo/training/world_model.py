@@ -93,6 +93,8 @@ def train_world_model(
     model, loop = build(settings), settings.loop
     train, held = episodes or settings.data.open(model.tokenizer.config.resolution)
     check(settings, model, train)
+    if model.config.remember is None:
+        model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
     windows = settings.data.sampler(train, loop.seed)
     clips = settings.data.clips(held, settings.evaluation.clips)
     stored = replace(settings, resume=False, overwrite=False)

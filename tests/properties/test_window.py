@@ -23,6 +23,20 @@ def short(embedding: EmbeddingConfig, *, heads: bool = False, fits: int = FITS) 
     return model
 
 
+def test_a_model_remembers_no_more_than_it_is_told() -> None:
+    model = build(OPTIONS[1])
+    actions = actions_for(model, 16)
+    assert actions is not None
+    assert model.max_frames > FITS
+    model.config = replace(model.config, remember=FITS)
+    told, limited = run(model, model.start(clip(2)), actions, 16), short(OPTIONS[1])
+    assert torch.equal(told.ids, run(limited, limited.start(clip(2)), actions, 16).ids)
+    model.config = replace(model.config, remember=1000)
+    assert model.remembered_frames == model.max_frames
+    with pytest.raises(ValueError, match="remember is 0; expected at least 1 frame"):
+        WorldModel(model.tokenizer, replace(model.config, remember=0))
+
+
 def held(frame: int) -> int:
     """Imagined frames that are read when this one is predicted."""
     return frame if frame < FITS else FITS // 2 + (frame - FITS) % (FITS - FITS // 2)
