@@ -3,9 +3,9 @@
 After `start` no position of the prefix is computed again: a frame costs one pass for its marker, joined with the
 last token of the frame before where that is still unread, and one for each further token::
 
-    pass      1            2     ...   m         (then, if a head reads it:) m+1
-    reads   D (+action)    d_1         d_{m-1}                               d_m
-    gives   d_1            d_2         d_m                                   reward, termination
+    pass      1            2     ...   m         (then, if a reward cannot wait:) m+1
+    reads   D (+action)    d_1         d_{m-1}                                    d_m
+    gives   d_1            d_2         d_m                                        reward, termination
 """
 
 from dataclasses import replace
@@ -101,7 +101,7 @@ def step(
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
     )
     return after, Prediction(
-        frame=pixels(model.tokenizer.decode_frames(codes[:, None], state.context))[:, 0] if decode else None,
+        frame=frames_of(model, after, slice(-1, None))[:, 0] if decode else None,
         codes=codes,
         reward=model.heads.rewards(drawn.hidden) if task.reads_last else None,
         terminal=model.heads.terminals(drawn.hidden) if task.reads_last else None,
@@ -111,7 +111,7 @@ def step(
     )
 
 
-def decode(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[Tensor, "b f 3 h w"]:
+def frames_of(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[Tensor, "b f 3 h w"]:
     """See `WorldModel.frames`."""
     codes = model.layout.dynamics_index(state.ids[:, which], clamp=True)
     at_once = decoded_at_once(model.device)
@@ -157,7 +157,7 @@ def predict(
         action = None if actions is None else actions[..., index, :]
         how = sampling or model.config.sampling
         state, _ = step(model, state, action, decode=False, sampling=how, reward=False)
-    future = decode(model, state, slice(None))
+    future = frames_of(model, state, slice(None))
     context = clip[:wanted].to(future.device).expand(samples, *clip[:wanted].shape)
     return torch.cat([context, future], dim=1)
 

@@ -231,7 +231,7 @@ class WorldModel(nn.Module):
     @torch.inference_mode()
     def frames(self, state: RolloutState, which: slice = slice(None)) -> UInt8[Tensor, "b f 3 h w"]:
         """Pixels of the imagined frames of a state, or only of those in the slice."""
-        return rollout.decode(self, state, which)
+        return rollout.frames_of(self, state, which)
 
     @torch.inference_mode()
     def predict(
