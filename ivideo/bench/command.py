@@ -16,6 +16,7 @@ from ivideo.config import parse
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
+from ivideo.hub import check_device
 from ivideo.memory import check_rollout
 from ivideo.world_model import Precision, WorldModel, WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
@@ -38,6 +39,8 @@ class Bench:
     """Candidates of a plan, which share one context."""
     pairs: int = 5
     """Runs of either way, in turn."""
+    device: str = "cpu"
+    """Where to compute, such as cpu or cuda."""
     threads: int = 1
     """Processor threads; with one, processor time is what the work took, whatever else runs beside it."""
     out: str | None = None
@@ -62,19 +65,21 @@ def main(argv: list[str]) -> int:
         if path is not None:
             check_new_file(Path(path), overwrite=wanted.overwrite)
     torch.set_num_threads(wanted.threads)
-    model = random_model(wanted.size)
+    check_device(wanted.device)
+    torch.backends.cudnn.allow_tf32 = False  # both ways in the float32 they say
+    model = random_model(wanted.size).to(wanted.device)
     if wanted.plot is not None:
         return _plot(model, wanted, Path(wanted.plot))
     if wanted.horizon > model.max_frames:
         raise ValueError(f"horizon is {wanted.horizon}; the released way ends after {model.max_frames} frames")
     check_rollout(model, contexts=wanted.branches, branches=wanted.branches, frames=wanted.horizon)
-    machine = Machine.measured()
+    machine = Machine.measured(model.device)
     timings = []
     exact = wanted.precision == "float32"
     ways = Ways(model, wanted.precision)
     for row in all_workloads(ways, wanted.only, horizon=wanted.horizon, branches=wanted.branches):
         print(f"{row.name}, {row.shape} ...", end="", flush=True)
-        timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact))
+        timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact, device=model.device))
         print(f" {timings[-1].ratio:.1f} times as fast", flush=True)
     if not timings:
         raise ValueError(f"no row's name contains {wanted.only!r}; there are {', '.join(NAMES)}")

@@ -42,7 +42,7 @@ class Reference:
         with torch.device("meta"):
             language: Any = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
         language.load_state_dict(llama_state_dict(model.transformer), assign=True)
-        language.model.rotary_emb = type(language.model.rotary_emb)(config=config)  # not in a state dict
+        language.model.rotary_emb = type(language.model.rotary_emb)(config=config).to(model.device)  # in no state dict
         self.language = language.eval()
         tokens = model.layout.dynamics_tokens
         self._greedy = GenerationConfig(do_sample=False, max_new_tokens=tokens, min_new_tokens=tokens, use_cache=True)

@@ -35,12 +35,13 @@ class Machine:
     """Of summing an array far larger than any cache."""
 
     @staticmethod
-    def measured() -> "Machine":
+    def measured(device: torch.device) -> "Machine":
         """Best of several tries; takes about a second."""
-        square, long = torch.randn(1024, 1024), torch.ones(2**26)
+        size = 1024 if device.type == "cpu" else 8192
+        square, long = torch.randn(size, size, device=device), torch.ones(2**26, device=device)
         return Machine(
-            flops_per_s=2 * 1024**3 / _best(lambda: square @ square),
-            bytes_per_s=long.nbytes / _best(lambda: long.sum()),
+            flops_per_s=2 * size**3 / _best(lambda: square @ square, device),
+            bytes_per_s=long.nbytes / _best(lambda: long.sum(), device),
         )
 
     def seconds(self, stages: list[Work]) -> float:
@@ -107,7 +108,8 @@ class Costs:
 def _tokenizer_flops(tokenizer: VideoTokenizer) -> tuple[float, float, float]:
     """FLOPs to encode a context frame and a later one, and to decode a later one."""
     config = tokenizer.config
-    clip = torch.zeros(1, config.context_frames + 1, 3, config.resolution, config.resolution)
+    device = tokenizer.quant_linear.weight.device
+    clip = torch.zeros(1, config.context_frames + 1, 3, config.resolution, config.resolution, device=device)
     context = tokenizer.encode_context(clip[:, :-1])
     codes = tokenizer.encode_frames(clip[:, -1:], context)
     whole, later = (
@@ -123,10 +125,17 @@ def _counted(run: Callable[[], Tensor | FrameCodes]) -> float:
     return float(counter.get_total_flops())
 
 
-def _best(run: Callable[[], Tensor], tries: int = 8) -> float:
+def settle(device: torch.device) -> None:
+    """Wait until all is done that was asked of an accelerator."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def _best(run: Callable[[], Tensor], device: torch.device, tries: int = 8) -> float:
     seconds = []
     for _ in range(tries):
         began = time.perf_counter()
         run()
+        settle(device)
         seconds.append(time.perf_counter() - began)
     return min(seconds)

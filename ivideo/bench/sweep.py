@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
+from ivideo.bench.roofline import settle
 from ivideo.bench.workloads import GREEDY, random_actions, random_clip
 from ivideo.files import replace_file
 from ivideo.world_model import WorldModel
@@ -80,10 +81,12 @@ def _seconds(
         state = model.start(clip, room=0 if branches > 1 else horizon + 1).fork(branches, frames=horizon + 1)
         if not whole:
             state, _ = model.step(state, actions[:, 0], decode=False, sampling=GREEDY, guess=False)
+            settle(model.device)
             began = time.perf_counter()
         for index in range(horizon):
             state, _ = model.step(state, actions[:, index + 1], decode=False, sampling=GREEDY, guess=False)
         if decode:
             model.frames(state, slice(-horizon, None))
+        settle(model.device)
         times.append(time.perf_counter() - began)
     return statistics.median(times) / (batch * branches * horizon)

@@ -89,8 +89,8 @@ def token_step(ways: Ways, *, name: str, batch: int) -> Workload:
     """One token more after a long context, every row with its own."""
     model = ways.model
     length = model.layout.sequence_length(_SEEN)
-    embedded = 0.02 * _noise(batch, length, model.config.transformer.width)
-    last = 0.02 * _noise(batch, 1, model.config.transformer.width)
+    embedded = 0.02 * _noise(model, batch, length, model.config.transformer.width)
+    last = 0.02 * _noise(model, batch, 1, model.config.transformer.width)
     start, stop = model.layout.dynamics_ids
     with torch.inference_mode():
         _, cache = model.transformer.extend(embedded, model.transformer.empty_cache(batch, length + 256))
@@ -119,7 +119,7 @@ def decode_frames(ways: Ways, *, name: str, frames: int) -> Workload:
     model = ways.model
     with torch.inference_mode():
         context = model.tokenizer.encode_context(random_clip(model, 1))
-    codes = torch.randint(model.layout.dynamics_codes, (1, frames, model.layout.dynamics_tokens))
+    codes = torch.randint(model.layout.dynamics_codes, (1, frames, model.layout.dynamics_tokens)).to(model.device)
 
     @torch.inference_mode()
     def way(tokenizer: VideoTokenizer) -> dict[str, Tensor]:
@@ -217,13 +217,13 @@ def random_clip(model: WorldModel, batch: int, frames: int | None = None) -> UIn
     """Context frames, or a clip of so many, the same in every run."""
     side = model.tokenizer.config.resolution
     shape = (batch, frames or model.context_frames, 3, side, side)
-    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(model.device)
 
 
 def random_actions(model: WorldModel, batch: int, frames: int) -> Float[Tensor, "b f a"]:
     """The same actions in every run."""
-    return _noise(batch, frames, model.action_dim)
+    return _noise(model, batch, frames, model.action_dim)
 
 
-def _noise(*shape: int) -> Float[Tensor, "..."]:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+def _noise(model: WorldModel, *shape: int) -> Float[Tensor, "..."]:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(model.device)

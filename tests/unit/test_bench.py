@@ -134,6 +134,7 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--pairs", "0"], "pairs is 0; expected at least 1"),
         (["--size", "huge"], "size is 'huge'"),
         (["--out", str(out)], "exists"),
+        (["--device", "cuba"], "'cuba' is no device"),
         (["--plot", "picture.txt"], "expected a file that ends in .png or .svg"),
         (["--precision", "int4"], "precision is 'int4'"),
     ):
