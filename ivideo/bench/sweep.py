@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, ScalarFormatter
 
 from ivideo.bench.roofline import settle
 from ivideo.bench.workloads import GREEDY, random_actions, random_clip
@@ -55,6 +55,7 @@ def draw(curves: list[Curve], title: str, path: Path) -> None:
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(shown[0].sizes, [str(size) for size in shown[0].sizes])
+        axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
         for axis in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
             axis(ScalarFormatter())
         axes.set_title(panel, fontsize=10)
