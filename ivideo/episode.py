@@ -13,7 +13,7 @@ state without a future; one that merely ran out of time does not.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 
@@ -26,6 +26,10 @@ class Episode:
     rewards: Float[Tensor, "t-1"] | None = None
     terminal: bool = False
     name: str = ""
+    instruction: str = ""
+    """What was asked for, in words; empty where nothing is written down."""
+    fps: float | None = None
+    """Frames per second as recorded; None where the files do not say."""
 
     def __post_init__(self) -> None:
         where = f"episode {self.name!r}: " if self.name else "episode: "
@@ -76,6 +80,10 @@ class Batch:
     """1 where the transition leads into a terminal state."""
     mask: Bool[Tensor, "b t"] | None = None
     """False on repeated padding frames; None means that every frame is real."""
+    domains: Int64[Tensor, "b"] | None = None
+    """Which data set of a mixture each row is from; actions of a row are padded with zeros to the widest domain's."""
+    instructions: tuple[str, ...] | None = None
+    """What was asked for in each row, in words."""
 
     def to(self, device: torch.device | str) -> "Batch":
         def move(value: Tensor | None) -> Tensor | None:
@@ -87,4 +95,6 @@ class Batch:
             rewards=move(self.rewards),
             terminals=move(self.terminals),
             mask=move(self.mask),
+            domains=move(self.domains),
+            instructions=self.instructions,
         )
