@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ivideo.bench.reference import Reference
 from ivideo.bench.roofline import Costs, Work
+from ivideo.bench.training import Learner
 from ivideo.rollout import pixels
 from ivideo.state import RolloutState
 from ivideo.world_model import Precision, WorldModel
@@ -25,7 +26,7 @@ from transformer import Sampling
 GREEDY = Sampling(temperature=0.0)
 NAMES = (
     "token step", "decoder", "encoder", "interactive step", "MBPO frame", "MBPO rollout", "plan by pixels",
-    "plan by rewards",
+    "plan by rewards", "training step",
 )  # fmt: skip
 """Of all rows, cheapest first."""
 _SEEN = 4
@@ -54,6 +55,7 @@ class Ways:
 
     def __init__(self, model: WorldModel, precision: Precision = "float32") -> None:
         self.reference = Reference(model)
+        self.precision, self.whole = precision, model
         self.model = model if precision == "float32" else copy.deepcopy(model).reduce(precision)
         self.costs = Costs(self.model, self.reference.tokenizer)
 
@@ -77,6 +79,7 @@ def all_workloads(ways: Ways, only: str = "", *, horizon: int = 3, branches: int
         "MBPO rollout": [partial(rollout, batch=4, horizon=horizon, shared=False, decode=True)],
         "plan by pixels": [partial(plan, decode=True)],
         "plan by rewards": [partial(plan, decode=False)],
+        "training step": [] if ways.precision == "int8" else [partial(training_step, batch=2, frames=10)],
     }
     assert tuple(rows) == NAMES
     for name, builders in rows.items():
@@ -205,6 +208,21 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
     kind = "one context" if shared else "own contexts"
     shape = f"B={batch}, H={horizon}, {kind}, {'pixels' if decode else 'no pixels'}"
     return Workload(name=name, shape=shape, frames=batch * horizon, reference=theirs, ours=ours, least=least)
+
+
+def training_step(ways: Ways, *, name: str, batch: int, frames: int) -> Workload:
+    """One update of the transformer's weights by windows of context and `frames` frames more."""
+    clip = random_clip(ways.whole, batch, ways.whole.context_frames + frames)
+    learner = Learner(ways.whole, ways.reference.tokenizer, clip)
+    length = ways.whole.layout.sequence_length(frames)
+    return Workload(
+        name=name,
+        shape=f"B={batch}, {length} tokens, codes known",
+        frames=batch * length,
+        reference=learner.released,
+        ours=partial(learner.ours, bfloat16=ways.precision == "bfloat16"),
+        least=[learner.least(Costs(ways.whole, ways.reference.tokenizer))],
+    )
 
 
 def _prefix(model: WorldModel, state: RolloutState) -> Int[Tensor, "b s"]:
