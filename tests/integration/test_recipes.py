@@ -129,7 +129,8 @@ def dry_tokenizer(name: str, folder: Path) -> TokenizerTraining:
     return replace(
         settings,
         tokenizer=tiny_tokenizer(settings.tokenizer),
-        loop=replace(settings.loop, **SHORT),
+        targets=settings.targets and 1,
+        loop=replace(settings.loop, **SHORT, accumulate=min(settings.loop.accumulate, 2)),
         evaluation=replace(settings.evaluation, clips=1, pictures=1),
         run=replace(settings.run, folder=folder / "run", tensorboard=False),
         init=init,
