@@ -1,7 +1,9 @@
 """`ivideo data record ENV OUT`: episodes of a Gymnasium environment as files, and writing episodes as files."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,7 @@ from ivideo.data.show import describe
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
 from ivideo.files import staged_folder
+from ivideo.simulate.metaworld import PREFIX, Demonstrator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +23,16 @@ class Record:
     """What to record."""
 
     env: str
-    """A Gymnasium id, such as ivideo/PushingTable-v0."""
+    """A Gymnasium id, such as ivideo/PushingTable-v0, or a Meta-World task, such as metaworld/hammer-v3."""
     out: str
     """Folder for the episodes, one .npz each."""
     episodes: int = 100
     """How many to record."""
     policy: Literal["random", "scripted"] = "random"
-    """random draws actions from the action space; scripted is the pushing table's mixture of policies."""
+    """random draws actions from the action space; scripted is the pushing table's mixture of policies, and for
+    Meta-World the task's demonstrator."""
+    noise: float = 0.0
+    """Disturb Meta-World's demonstrator by up to this standard deviation, another in every episode."""
     seed: int = 0
     """Recordings with different seeds have no episode in common."""
     size: int | None = None
@@ -56,6 +62,7 @@ def main(argv: list[str]) -> int:
             wanted.seed,
             size=wanted.size,
             max_steps=wanted.max_steps,
+            progress=partial(_tell, wanted.episodes),
         )
         save_episodes(stage, episodes)
     print("\n".join(describe(EpisodeStore(episodes, source=str(folder)))))
@@ -90,13 +97,23 @@ def save_episodes(folder: Path, episodes: Sequence[Episode]) -> list[Path]:
     return paths
 
 
+def _tell(episodes: int, recorded: int) -> None:
+    """A line for every tenth of the episodes, where there are many."""
+    if episodes >= 20 and recorded % (episodes // 10) == 0:
+        print(f"recorded {recorded:,} of {episodes:,} episodes", file=sys.stderr, flush=True)
+
+
 def _policy(wanted: Record) -> Policy | None:
+    if wanted.noise and (wanted.policy == "random" or not wanted.env.startswith(PREFIX)):
+        raise ValueError(f"noise is {wanted.noise}, which only Meta-World's demonstrator takes; leave it out")
     if wanted.policy == "random":
         return None
+    if wanted.env.startswith(PREFIX):
+        return Demonstrator(wanted.env.removeprefix(PREFIX), wanted.noise)
     if "PushingTable" not in wanted.env:
         raise ValueError(
-            f"policy scripted plays ivideo/PushingTable-v0 alone, not {wanted.env}; pass --policy random, or call "
-            "ivideo.data.record with a policy of your own"
+            f"policy scripted plays ivideo/PushingTable-v0 and Meta-World's tasks, not {wanted.env}; pass --policy "
+            "random, or call ivideo.data.record with a policy of your own"
         )
     from ivideo.simulate.policies import Mixed
 

@@ -39,7 +39,8 @@ def record(
     terminal; one that is truncated, or cut after `max_steps`, is not. A discrete action becomes a one-hot vector.
 
     Args:
-        env: an environment, or a Gymnasium id to make one with `render_mode="rgb_array"`.
+        env: an environment, a Gymnasium id to make one with `render_mode="rgb_array"`, or a Meta-World task such as
+            "metaworld/hammer-v3".
         policy: what acts; None draws actions at random.
         episodes: how many to record.
         seed: decides the environment's seeds and the policy's generators.
@@ -106,7 +107,10 @@ def _episode(
 
 def _make(name: str) -> gymnasium.Env[Any, Any]:
     import ivideo.simulate  # noqa: F401  (registers the pushing table)
+    from ivideo.simulate.metaworld import PREFIX, MetaWorld
 
+    if name.startswith(PREFIX):
+        return MetaWorld(name.removeprefix(PREFIX))
     try:
         return gymnasium.make(name, render_mode="rgb_array")
     except gymnasium.error.Error as error:

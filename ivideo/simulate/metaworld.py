@@ -1,0 +1,148 @@
+"""Meta-World's tasks as environments that show pictures, and their scripted demonstrators (extra `metaworld`).
+
+The set-up is that of iVideoGPT's reinforcement learning (paper, appendix on Meta-World): 64 px from camera "corner",
+every action carried out twice with its rewards summed, 100 such steps, new positions of objects and goal in every
+episode. Shadows, reflections and multisampling are off: without a GPU they make drawing more than ten times as slow.
+"""
+
+import os
+from difflib import get_close_matches
+from typing import Any
+
+import gymnasium
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+PREFIX = "metaworld/"
+"""What names of these environments begin with: `metaworld/hammer-v3`."""
+HORIZON = 100
+
+
+class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4"]]):
+    """One Meta-World task seen by a camera.
+
+    Observation: the frame, uint8 RGB `[size size 3]`. Action: the hand's displacement along three axes and the
+    gripper's effort, each in [-1, 1]. Reward: the task's own, at most 10 a simulated step, summed over `repeat` steps,
+    plus `success_bonus` for a step that ends in success. Truncated after `horizon` steps, never terminated.
+
+    `info` holds `state`, the simulator's 39 numbers, which a learner must not read, `success`, 0 or 1, and `step`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 40}  # noqa: RUF012  (gymnasium's spelling)
+
+    def __init__(
+        self,
+        task: str,
+        size: int = 64,
+        camera: str = "corner",
+        repeat: int = 2,
+        horizon: int = HORIZON,
+        success_bonus: float = 0.0,
+        render_mode: str | None = "rgb_array",
+    ) -> None:
+        """Prepare a task.
+
+        Args:
+            task: a name of Meta-World's third version, such as hammer-v3.
+            size: side of the frames in pixels.
+            camera: corner, corner2, corner3, topview, behindGripper or gripperPOV.
+            repeat: simulated steps an action lasts.
+            horizon: steps after which an episode is truncated.
+            success_bonus: added to the reward of steps that end in success.
+            render_mode: only "rgb_array".
+        """
+        environments, self._mujoco = _installed()
+        if task not in environments:
+            near = get_close_matches(task, environments, n=3) or sorted(environments)[:3]
+            raise ValueError(f"Meta-World has no task {task!r}; did you mean {', '.join(near)}?")
+        self.size, self.camera, self.repeat, self.horizon = size, camera, repeat, horizon
+        self.success_bonus = success_bonus
+        self.render_mode = render_mode
+        self.task = environments[task]()
+        self.task._freeze_rand_vec = False
+        self.task._set_task_called = True
+        self.task._partially_observable = False
+        self.task.seeded_rand_vec = True
+        quality = self.task.model.vis.quality
+        quality.shadowsize = quality.offsamples = 0
+        cameras = [self.task.model.camera(number).name for number in range(self.task.model.ncam)]
+        if camera not in cameras:
+            raise ValueError(f"Meta-World has no camera {camera!r}; expected one of {', '.join(cameras)}")
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+        self._renderer: Any = None
+        self._steps = 0
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Any]]:
+        super().reset(seed=seed)
+        if seed is not None:
+            self.task.seed(seed)
+        state, _ = self.task.reset()
+        self._steps = 0
+        return self.render(), {"state": state, "success": 0.0, "step": 0}
+
+    def step(
+        self, action: Float32[np.ndarray, "4"]
+    ) -> tuple[UInt8[np.ndarray, "h w 3"], float, bool, bool, dict[str, Any]]:
+        earned, success, state = 0.0, 0.0, None
+        for _ in range(self.repeat):
+            state, reward, _, _, info = self.task.step(np.clip(action, -1.0, 1.0))
+            earned, success = earned + float(reward), max(success, float(info["success"]))
+        self._steps += 1
+        told = {"state": state, "success": success, "step": self._steps}
+        return self.render(), earned + self.success_bonus * success, False, self._steps >= self.horizon, told
+
+    def render(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The frame, the right way up: Meta-World's corner cameras hang upside down."""
+        if self._renderer is None:
+            self._renderer = self._mujoco.Renderer(self.task.model, self.size, self.size)
+        self._renderer.update_scene(self.task.data, camera=self.camera)
+        flags = self._mujoco.mjtRndFlag
+        for flag in (flags.mjRND_SHADOW, flags.mjRND_REFLECTION):
+            self._renderer.scene.flags[flag] = 0
+        frame = self._renderer.render()
+        return np.ascontiguousarray(frame[::-1] if self.camera.startswith("corner") else frame)
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+
+class Demonstrator:
+    """Meta-World's scripted solution of a task, disturbed by Gaussian noise of another strength in every episode."""
+
+    def __init__(self, task: str, noise: float = 0.0) -> None:
+        """`noise` is the largest standard deviation; an episode's is drawn evenly between 0 and that."""
+        if noise < 0:
+            raise ValueError(f"noise is {noise}; expected 0 (none) or a standard deviation")
+        _installed()
+        from metaworld.policies import ENV_POLICY_MAP
+
+        self._solve = ENV_POLICY_MAP[task]().get_action
+        self._largest, self._noise = noise, 0.0
+
+    def __call__(
+        self, observation: UInt8[np.ndarray, "h w 3"], info: dict[str, Any], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "4"]:
+        if info["step"] == 0:
+            self._noise = float(rng.uniform(0.0, self._largest)) if self._largest else 0.0
+        wanted = np.asarray(self._solve(info["state"]), np.float32)
+        disturbed = wanted + self._noise * rng.standard_normal(4).astype(np.float32)
+        return np.clip(disturbed, -1.0, 1.0).astype(np.float32)
+
+
+def _installed() -> tuple[dict[str, Any], Any]:
+    """Return the tasks by name, and MuJoCo; ImportError that says what to install."""
+    os.environ.setdefault("MUJOCO_GL", "egl")  # read when MuJoCo is imported
+    try:
+        import mujoco
+        from metaworld.env_dict import ALL_V3_ENVIRONMENTS
+    except ImportError as error:
+        raise ImportError(
+            f"Meta-World is not installed ({error}); pip install 'ivideo[metaworld]', and on bare Debian or Ubuntu "
+            "apt install libegl1 libgl1-mesa-dri"
+        ) from error
+    return dict(ALL_V3_ENVIRONMENTS), mujoco
