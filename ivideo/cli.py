@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "train tokenizer": Verb("ivideo.training.tokenizer:main", "train a video tokenizer"),
     "train world-model": Verb("ivideo.training.world_model:main", "train a world model on a trained tokenizer"),
     "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),
+    "data check": Verb("ivideo.data.check.command:main", "read every episode and say what is wrong with a data set"),
     "data record": Verb("ivideo.data.recorder:main", "record episodes of a Gymnasium environment"),
     "bench": Verb("ivideo.bench.command:main", "measure how fast this machine imagines, beside the released way"),
     "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one", imports_models=False),
