@@ -18,7 +18,7 @@ from ivideo.glyphs import write
 
 LANES = 16
 """Action dimensions that are drawn; more do not fit a screen."""
-_LANE, _GAP = 30, 6
+_LANE, _GAP = 36, 6
 _LEFT, _RIGHT = 20, 58
 _PAPER, _INK, _ZERO, _GROUND = 255, 70, 205, 245
 # Okabe and Ito's colours stay apart under every common colour blindness.

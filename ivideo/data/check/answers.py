@@ -34,7 +34,7 @@ class Answers:
 
 def ask(digests: Sequence[Digest]) -> Answers:
     """Fit actions and rewards on the episodes whose motion was kept, and find what does not fit."""
-    moving = [each for each in digests if each.motion and not each.flat and is_long_enough(each.motion.changes)]
+    moving = [each for each in digests if each.motion and _is_sound(each) and is_long_enough(each.motion.changes)]
     acted = _of_one_width([each for each in moving if each.motion is not None and each.motion.actions is not None])
     findings: list[Finding] = []
     actions = _fit(acted, "actions")
@@ -45,6 +45,11 @@ def ask(digests: Sequence[Digest]) -> Answers:
     if rewards is not None:
         findings += _of_rewards(rewards)
     return Answers(episodes=len(acted), actions=actions, rewards=rewards, findings=findings)
+
+
+def _is_sound(each: Digest) -> bool:
+    """Whether the frames can say something: a flat frame changes everything, a clip that stands still nothing."""
+    return not each.flat and 2 * each.run.frames < each.frames
 
 
 def _of_one_width(digests: Sequence[Digest]) -> list[Digest]:

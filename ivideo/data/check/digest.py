@@ -40,6 +40,8 @@ class Run:
 
     start: int
     frames: int
+    jump: float
+    """How much more changes on leaving it than in the episode's median step; 0 where it lasts to the end."""
     spread: Tensor | None
     """Standard deviation of every action dimension meanwhile; None without actions."""
 
@@ -88,7 +90,7 @@ def digest(episode: Episode, *, place: int, file: str, keep_motion: bool) -> Dig
         fingerprint=_fingerprint(frames),
         brightest=int(highest.max()),
         flat=tuple(((highest - lowest) <= FLAT).nonzero()[:100, 0].tolist()),
-        run=_longest_run(frames, episode.actions),
+        run=_longest_run(frames, small, episode.actions),
         look=F.adaptive_avg_pool2d(small[chosen], LOOK).median(0).values.round().to(torch.uint8),
         actions=None if episode.actions is None or not episode.actions.numel() else _columns(episode.actions),
         rewards=None if rewards is None or not len(rewards) else (float(rewards.min()), float(rewards.max())),
@@ -108,7 +110,9 @@ def _fingerprint(frames: UInt8[Tensor, "t 3 h w"]) -> bytes:
     return hashed.digest()
 
 
-def _longest_run(frames: UInt8[Tensor, "t 3 h w"], actions: Float[Tensor, "t-1 a"] | None) -> Run:
+def _longest_run(
+    frames: UInt8[Tensor, "t 3 h w"], small: Float[Tensor, "t 3 16 16"], actions: Float[Tensor, "t-1 a"] | None
+) -> Run:
     equal = (frames[1:] == frames[:-1]).flatten(1).all(1).tolist()
     longest = start = length = 0
     for step, same in enumerate(equal):
@@ -118,7 +122,13 @@ def _longest_run(frames: UInt8[Tensor, "t 3 h w"], actions: Float[Tensor, "t-1 a
     spread = None
     if actions is not None and longest:
         spread = actions[start : start + longest].std(0, correction=0)
-    return Run(start=start, frames=longest, spread=spread)
+    return Run(start=start, frames=longest, jump=_jump(small, start + longest) if longest else 0.0, spread=spread)
+
+
+def _jump(small: Float[Tensor, "t 3 16 16"], last: int) -> float:
+    steps = (small[1:] - small[:-1]).abs().mean((1, 2, 3))
+    moving = steps[steps > 0]
+    return float(steps[last] / moving.median()) if last < len(steps) else 0.0
 
 
 def _columns(actions: Float[Tensor, "t a"]) -> Columns:

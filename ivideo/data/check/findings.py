@@ -95,15 +95,16 @@ _LINTS = [
         severity="problem",
         confidence="likely",
         rule="5 or more frames in a row are identical to the one before while the actions keep changing (their "
-        "standard deviation there is over a tenth of the set's)",
-        remedy="frames were lost or the robot was blocked; look at the strip, cut or drop the episode",
+        "standard deviation there is over a tenth of the set's), and the next frame changes by 1.5 usual steps or more",
+        remedy="frames were lost: look at the strip, cut or drop the episode",
     ),
     Lint(
         code="still",
         severity="note",
         confidence="possible",
-        rule="5 or more frames in a row are identical to the one before, and no action tells whether that is right",
-        remedy="drop repeated frames if the scene moved on meanwhile",
+        rule="5 or more frames in a row are identical to the one before while the actions keep changing, but nothing "
+        "jumps afterwards; or there are no actions to compare with",
+        remedy="the robot may have been blocked or at rest, or the camera stopped; look at the strip",
     ),
     Lint(
         code="duplicate",

@@ -29,6 +29,11 @@ class Inspection:
     judging_seconds: float
 
     @property
+    def episodes(self) -> int:
+        """How many there are, those included that cannot even be opened."""
+        return len(self.items) + sum(finding.place is None and bool(finding.episode) for finding in self.findings)
+
+    @property
     def problems(self) -> list[Finding]:
         """The findings that make a check fail."""
         return [finding for finding in self.findings if finding.lint.severity == "problem"]

@@ -16,6 +16,7 @@ from ivideo.data.check.looks import vote
 T = TypeVar("T")
 RUN = 5
 _CHANGING = 0.1
+_JUMP = 1.5
 _SHORT, _LONG = 1 / 5, 5.0
 _FPS = 0.05
 _SIZES = 5.0
@@ -50,10 +51,13 @@ def _standing(each: Digest, spread: Float[Tensor, "a"] | None) -> Iterator[Findi
         yield about("static", f"all {each.frames} frames are identical", each)
     elif run.frames >= RUN:
         where = f"frames {run.start} to {run.start + run.frames} are identical"
-        if run.spread is None or spread is None or len(spread) != len(run.spread):
+        known, acts = False, False
+        if run.spread is not None and spread is not None and len(spread) == len(run.spread):
+            known, acts = True, bool((run.spread > _CHANGING * spread).any())
+        if acts and run.jump >= _JUMP:
+            yield about("frozen", f"{where} while the actions change, then {run.jump:.1f} steps' change at once", each)
+        elif acts or not known:
             yield about("still", where, each)
-        elif bool((run.spread > _CHANGING * spread).any()):
-            yield about("frozen", f"{where} while the actions change", each)
 
 
 def of_copies(digests: Sequence[Digest]) -> Iterator[Finding]:
@@ -76,7 +80,7 @@ def of_kinds(digests: Sequence[Digest]) -> Iterator[Finding]:
     for each in digests:
         if each.size != usual_size:
             yield about("mixed-sizes", f"{_of(each.size)}; {sizes[usual_size]} episodes have {_of(usual_size)}", each)
-        if _kind(each) != usual_kind:
+        if each.frames >= 2 and _kind(each) != usual_kind:
             yield about("mixed-actions", f"{_said(_kind(each))}; most have {_said(usual_kind)}", each)
         if rate and each.fps and abs(each.fps / rate - 1) > _FPS:
             yield about("fps", f"{each.fps:g} frames a second; {rates[rate]} episodes have {rate:g}", each)

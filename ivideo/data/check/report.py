@@ -4,10 +4,8 @@ Names come out of files that nobody vouches for. They are shown, never used: pic
 nothing unprintable is passed on, and in Markdown nothing is left that a viewer could take for HTML or a link.
 """
 
-import html
 import json
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -19,6 +17,7 @@ from ivideo.data.check.findings import LINTS, Finding
 from ivideo.data.check.inspection import Inspection
 from ivideo.data.check.motion import LAGS, Fit
 from ivideo.data.curves import strip_with_curves
+from ivideo.data.names import plain, quoted
 from ivideo.files import staged_folder
 from ivideo.video import write_video
 
@@ -61,10 +60,10 @@ def screen(found: Inspection) -> list[str]:
 def verdict(found: Inspection) -> str:
     """One sentence."""
     problems, notes = len(found.problems), len(found.findings) - len(found.problems)
-    episodes = len({finding.place for finding in found.problems if finding.place is not None})
+    episodes = len({finding.episode for finding in found.problems if finding.episode})
     if not problems:
         return f"No problems{f', {notes} notes' if notes else ''}."
-    return f"{problems} problems, {episodes} of {len(found.items)} episodes concerned; {notes} notes."
+    return f"{problems} problems, {episodes} of {found.episodes} episodes concerned; {notes} notes."
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
@@ -88,22 +87,9 @@ def save(found: Inspection, folder: Path, *, pictures: int, overwrite: bool) -> 
     return len(drawn)
 
 
-def plain(text: str) -> str:
-    """The text with everything unprintable, such as a terminal's commands, spelt out."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape", "backslashreplace").decode() for sign in text
-    )
-
-
-def quoted(text: str) -> str:
-    """The text as Markdown that shows it: no HTML, no link, no table border."""
-    escaped = re.sub(r"([\\`*_\[\]()#|~!])", r"\\\1", html.escape(plain(text)))
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;").replace("@", "&#64;")
-
-
 def _held(found: Inspection) -> Iterator[str]:
     digests = found.digests
-    yield f"{plain(found.source)} ({found.layout}): {len(digests)} of {len(found.items)} episodes read"
+    yield f"{plain(found.source)} ({found.layout}): {len(digests)} of {found.episodes} episodes read"
     if not digests:
         return
     lengths = sorted(each.frames for each in digests)
@@ -152,7 +138,7 @@ def _document(found: Inspection, drawn: dict[int, str]) -> dict[str, Any]:
         "format": FORMAT,
         "source": found.source,
         "layout": found.layout,
-        "episodes": {"found": len(found.items), "read": len(found.digests)},
+        "episodes": {"found": found.episodes, "read": len(found.digests)},
         "frames": sum(each.frames for each in found.digests),
         "problems": len(found.problems),
         "findings": [
