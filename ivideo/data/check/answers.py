@@ -20,6 +20,7 @@ _REWARD = 0.4
 _LONG = 20
 _SCALE = 2.5
 _STRONG = 0.5
+_WELL, _NOTHING = 0.6, 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,7 @@ def _of_episodes(digests: Sequence[Digest], found: Fit) -> Iterator[Finding]:
         return
     scores = found.settled
     judged = scores >= _JUDGED
+    usual_score = float(scores.mean())
     strong = scores >= _STRONG
     spread = torch.cat([inner(_targets(each, "actions")) for each in digests]).std(0).clamp(min=1e-9)
     usual = torch.stack(
@@ -131,10 +133,10 @@ def _of_episodes(digests: Sequence[Digest], found: Fit) -> Iterator[Finding]:
             yield about("action-sign", f"dimension {', '.join(map(str, turned))} goes against the frames", each)
         elif explained[found.best] >= _STRONG and not 1 / _SCALE <= slope <= _SCALE:
             yield about("action-scale", f"actions are {float(slope):.2g} times what the frames say", each)
-        elif scores.mean() >= 0.6 and explained[best] < _JUDGED and len(predicted) >= 30:
+        elif usual_score >= _WELL and explained[best] < _NOTHING * usual_score and len(predicted) >= 30:
             yield about(
                 "action-foreign",
-                f"frames explain R^2 {explained[best]:.2f} of them, {float(scores.mean()):.2f} in the set",
+                f"frames explain R^2 {explained[best]:.2f} of them, {usual_score:.2f} in the set",
                 each,
             )
 

@@ -95,7 +95,7 @@ _LINTS = [
         severity="problem",
         confidence="likely",
         rule="5 or more frames in a row are identical to the one before while the actions keep changing (their "
-        "standard deviation there is over a tenth of the set's), and the next frame changes by 1.5 usual steps or more",
+        "standard deviation there is over a tenth of the set's), and the next frame changes by 1.2 usual steps or more",
         remedy="frames were lost: look at the strip, cut or drop the episode",
     ),
     Lint(
@@ -211,8 +211,8 @@ _LINTS = [
         code="action-foreign",
         severity="problem",
         confidence="possible",
-        rule="frame changes explain the actions of the set well (R^2 0.6), and nothing of this episode's (R^2 below "
-        "0.1 at every lag, 30 or more steps)",
+        rule="frame changes explain the actions of the set well (R^2 0.6), and hardly this episode's (less than "
+        "0.3 of that at every lag, 30 or more steps)",
         remedy="the actions may belong to another episode; compare the strip with the curves",
     ),
     Lint(

@@ -94,6 +94,8 @@ def judge(
     digests: Sequence[Digest], others: Sequence[Digest] | None = None, *, moving: bool = True
 ) -> tuple[list[Finding], Answers | None]:
     """Run every lint on the digests of a set; `others` are those of a set to compare with."""
+    if not digests:
+        return [], None
     findings = [
         *lints.of_frames(digests),
         *lints.of_copies(digests),

@@ -16,7 +16,7 @@ from ivideo.data.check.looks import vote
 T = TypeVar("T")
 RUN = 5
 _CHANGING = 0.1
-_JUMP = 1.5
+_JUMP = 1.2
 _SHORT, _LONG = 1 / 5, 5.0
 _FPS = 0.05
 _SIZES = 5.0

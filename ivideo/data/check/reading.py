@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -23,6 +23,7 @@ _SUFFIXES = (".npz", ".mp4", ".webm", ".gif", ".hdf5", ".h5", ".tfrecord")
 _VIDEOS = (".mp4", ".webm", ".gif")
 
 
+@runtime_checkable
 class Readable(Protocol):
     """An episode that was found but not read yet."""
 
@@ -73,7 +74,7 @@ def find_all(source: str, limit: int | None = None) -> Found:
         if not files:
             raise
         return _one_by_one(path, files[:limit], reason=str(error))
-    return Found(layout=items[0].layout.name, items=items, findings=[])
+    return Found(layout=items[0].layout.name, items=items, findings=list(_broken_links(path)))
 
 
 def read_all(
@@ -136,7 +137,16 @@ def _one_by_one(root: Path, files: Sequence[Path], *, reason: str) -> Found:
             findings.append(Finding(lint=LINTS[code], detail=str(error), episode=name, file=str(path)))
     if not any(finding.detail == reason for finding in findings):
         findings.insert(0, Finding(lint=LINTS["layout"], detail=reason, file=str(root)))
-    return Found(layout="file by file", items=items, findings=findings)
+    return Found(layout="file by file", items=items, findings=[*findings, *_broken_links(root)])
+
+
+def _broken_links(root: Path) -> Iterator[Finding]:
+    """Links that lead nowhere or in a circle, which are no files to any reader."""
+    for path in sorted(root.rglob("*")) if root.is_dir() else []:
+        if path.suffix.lower() in _SUFFIXES and path.is_symlink() and not path.exists():
+            name = path.relative_to(root).with_suffix("").as_posix()
+            detail = f"{path}: a link that leads nowhere; expected a file: fetch it, or remove the link"
+            yield Finding(lint=LINTS["unreadable"], detail=detail, episode=name, file=str(path))
 
 
 def _candidates(root: Path) -> list[Path]:
