@@ -24,7 +24,7 @@ _PAPER, _INK, _ZERO, _GROUND = 255, 70, 205, 245
 # Okabe and Ito's colours stay apart under every common colour blindness.
 _COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (90, 90, 90))
 
-Picture = UInt8[Tensor, "3 h w"]
+Picture = UInt8[Tensor, "3 _h _w"]
 
 
 def strip_with_curves(episode: Episode, columns: int = 10, height: int = 128) -> Picture:

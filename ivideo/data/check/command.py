@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     print("\n".join(report.screen(found)))
     if out is not None:
         drawn = report.save(found, out, pictures=wanted.pictures, overwrite=wanted.overwrite)
-        print(f"Written: {out / 'report.md'}, {out / 'report.json'}, {drawn} pictures")
+        print(f"Written: {out / 'report.md'}, report.json and {drawn} pictures")
     return 1 if found.problems else 0
 
 

@@ -43,7 +43,7 @@ class Fit:
     """Held-out R^2 per lag and target dimension."""
     settled: Float[Tensor, "k"]
     """R^2 at the best lag once episodes that disagree with the rest are left out."""
-    predictions: list[Float[Tensor, "s k"]]
+    predictions: list[Float[Tensor, "_s k"]]
     """Per episode, for its inner steps, from a fit without it at the best lag."""
     steps: int
 

@@ -89,15 +89,16 @@ def save(found: Inspection, folder: Path, *, pictures: int, overwrite: bool) -> 
 
 def _held(found: Inspection) -> Iterator[str]:
     digests = found.digests
-    yield f"{plain(found.source)} ({found.layout}): {len(digests)} of {found.episodes} episodes read"
+    yield f"{plain(found.source)} ({found.layout})"
+    read = f"{len(digests)} of {found.episodes} episodes read"
     if not digests:
+        yield read
         return
     lengths = sorted(each.frames for each in digests)
     sizes = sorted({f"{each.size[0]}x{each.size[1]}" for each in digests})
-    yield (
-        f"{sum(lengths)} frames of {', '.join(sizes[:3])}{', ...' if sizes[3:] else ''}; {lengths[0]} to {lengths[-1]} "
-        f"a piece, {lengths[len(lengths) // 2]} in the middle"
-    )
+    some = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 2 else " and ".join(sizes)
+    yield f"{read}, {sum(lengths)} frames of {some}"
+    yield f"{lengths[0]} to {lengths[-1]} frames an episode, {lengths[len(lengths) // 2]} in the middle"
     answers = found.answers
     if answers is None:
         return
