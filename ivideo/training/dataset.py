@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ivideo.data import Augmentation, EpisodeStore, SegmentSampler, open_episodes
+from ivideo.data.segments import FrameOrder
 from ivideo.episode import Batch
 from ivideo.world_model import WorldModel
 
@@ -32,6 +33,12 @@ class DataConfig:
     """Frames of a window, context included."""
     stride: int = 1
     """Frames of the episode from one frame of a window to the next."""
+    history: Literal["recent", "distant"] = "recent"
+    """Context frames just before the first predicted one, or 1, 2, 4, ... strides before it."""
+    subset: int | None = None
+    """Train on so many of the episodes, drawn without replacement: 10 are among 100; null trains on all."""
+    subset_seed: int = 0
+    """Decides which episodes a subset holds."""
     augmentation: Augmentation | None = None
     """Changes of framing and colour, one draw per window; null for none."""
 
@@ -45,8 +52,39 @@ class DataConfig:
             return open_episodes(source, size=size, camera=self.camera, key=self.key, crop=self.crop, limit=limit)
 
         store = read(self.source, self.limit)
-        if self.held_out_source is not None:
-            return store, read(self.held_out_source, None)
+        train, held = store, read(self.held_out_source, None) if self.held_out_source is not None else None
+        if held is None:
+            train, held = self._split(store)
+        return train if self.subset is None else train.few(self.subset, self.subset_seed), held
+
+    def sampler(
+        self,
+        episodes: EpisodeStore,
+        seed: int,
+        *,
+        context: int = 1,
+        order: FrameOrder = "time",
+        targets: int | None = None,
+    ) -> SegmentSampler:
+        """Return windows of these episodes, cut and changed as the settings say; see `SegmentSampler`."""
+        return SegmentSampler(
+            episodes,
+            self.frames,
+            self.stride,
+            seed,
+            order=order,
+            context=context,
+            targets=targets,
+            history=self.history,
+            augmentation=self.augmentation,
+        )
+
+    def clips(self, episodes: EpisodeStore, count: int, *, context: int = 1, order: FrameOrder = "time") -> Batch:
+        """Return up to `count` fixed windows, spread over the episodes and unchanged: what evaluations look at."""
+        windows = replace(self, augmentation=None).sampler(episodes, seed=0, context=context, order=order)
+        return windows.batch(0, min(count, windows.windows))
+
+    def _split(self, store: EpisodeStore) -> tuple[EpisodeStore, EpisodeStore]:
         if self.held_out == "last" or len(store) > self.held_out:
             return store.split(self.held_out)
         # Too few episodes for that share: one is held out all the same.
@@ -56,15 +94,6 @@ class DataConfig:
                 "data.held_out_source"
             )
         return store.split(len(store))
-
-    def sampler(self, episodes: EpisodeStore, seed: int) -> SegmentSampler:
-        """Return windows of whole clips in their order of time."""
-        return SegmentSampler(episodes, self.frames, self.stride, seed, augmentation=self.augmentation)
-
-    def clips(self, episodes: EpisodeStore, count: int) -> Batch:
-        """Return up to `count` fixed windows, spread over the episodes and unchanged: what evaluations look at."""
-        windows = replace(self, augmentation=None).sampler(episodes, seed=0)
-        return windows.batch(0, min(count, windows.windows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,8 +95,12 @@ def train_world_model(
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
-    windows = settings.data.sampler(train, loop.seed)
-    clips = settings.data.clips(held, settings.evaluation.clips)
+    how: dict[str, Any] = {
+        "context": model.context_frames,
+        "order": "goal_first" if model.config.goal_conditioned else "time",
+    }
+    windows = settings.data.sampler(train, loop.seed, **how)
+    clips = settings.data.clips(held, settings.evaluation.clips, **how)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
