@@ -1,5 +1,6 @@
 """Writing files and folders so that nothing that existed is damaged; what a mistyped path could have meant."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -78,6 +79,21 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
+
+
+def digest(file: Path) -> str:
+    """Return a file's SHA-256, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file, or a folder's list of names, on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def nearby(path: Path) -> str:

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
+from ivideo.data.shards import is_stored
 from ivideo.data.sources.discovery import find
-from ivideo.data.sources.source import Options
-from ivideo.data.store import EpisodeStore
+from ivideo.data.sources.source import Item, Options
+from ivideo.data.store import Damaged, EpisodeStore
+from ivideo.data.stored import FORMAT, open_stored
 from ivideo.episode import Episode
 
 PUSHING_TABLE = "pushing_table"
@@ -22,6 +25,7 @@ def open_episodes(
     min_frames: int = 2,
     crop: bool = True,
     seed: int = 0,
+    max_damaged: float | None = None,
 ) -> EpisodeStore:
     """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
 
@@ -34,6 +38,7 @@ def open_episodes(
     video with json actions        two files of one name (Language Table)
     DROID                          `videos/<id>/<camera>.mp4`, `annotation/<id>.json`; any camera
     video                          mp4, webm or gif, alone or in folders; no actions
+    stored form                    what `ivideo data convert` wrote: mapped into memory, opened at once
     "pushing_table"                the embedded environment, recorded with its scripted policies
     =============================  =========================================================================
 
@@ -45,6 +50,8 @@ def open_episodes(
         limit: how many episodes to open, at most; of the pushing table, how many to record (100 by default).
         min_frames: refuse shorter episodes.
         crop: cut frames that are not square to their centre square; False squeezes them instead.
+        max_damaged: leave out episodes that cannot be used, up to this share of all; they are named in the store's
+            `damaged`. None raises what is wrong with the first of them.
         seed: of the pushing table's episodes; different seeds have no episode in common.
 
     Raises:
@@ -64,20 +71,37 @@ def open_episodes(
     if not str(source).strip():
         raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
+    if is_stored(path, FORMAT):
+        return open_stored(path, size=size, limit=limit)
     items = find(path, limit)
-    episodes: list[Episode] = []
+    quarantine = None
+    if max_damaged is not None:
+        quarantine = Quarantine(source=str(path), total=len(items), max_damaged=max_damaged)
+    episodes = _read(path, items, options, quarantine)
+    damaged = () if quarantine is None else quarantine.damaged
+    return EpisodeStore(episodes, source=f"{path} ({items[0].layout.name})", damaged=damaged)
+
+
+def _read(path: Path, items: list[Item], options: Options, quarantine: Quarantine | None) -> list[Episode]:
+    """The episodes of all items; without a quarantine, the first that cannot be used is an error."""
+    found: list[Episode | Damaged] = []
     taken = 0
     budget = _free_memory()
     for item in items:
-        episode = item.read(options)
-        taken += episode.frames.nbytes
+        episode = item.read(options) if quarantine is None else read_or_tell(item, options)
+        found.append(episode)
+        if isinstance(episode, Episode):
+            taken += episode.frames.nbytes
         if taken > budget:
             raise ValueError(
-                f"{path}: {len(episodes) + 1} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
-                "open fewer with limit=, or smaller ones with size="
+                f"{path}: {len(found)} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
+                "open fewer with limit=, or smaller ones with size=, or write them to disk with ivideo data convert"
             )
-        episodes.append(episode)
-    return EpisodeStore(episodes, source=f"{path} ({items[0].layout.name})")
+    if quarantine is not None:
+        kind = most_common_kind(each for each in found if isinstance(each, Episode))
+        found = [each if kind is None else of_kind(each, kind) for each in found]
+        quarantine.add(each for each in found if isinstance(each, Damaged))
+    return [each for each in found if isinstance(each, Episode)]
 
 
 def pushing_table(episodes: int, seed: int = 0, size: int | None = 64) -> list[Episode]:

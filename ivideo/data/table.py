@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -38,16 +38,16 @@ class EpisodeTable:
     def of(episodes: Sequence[Episode]) -> "EpisodeTable":
         """The table of episodes at hand, which must be of one kind."""
         check_alike(episodes)
-        first = episodes[0]
+        size, action_dim, has_rewards = Kind.of(episodes[0])
         return EpisodeTable(
             names=[episode.name for episode in episodes],
             lengths=torch.tensor([len(episode) for episode in episodes]),
             terminals=torch.tensor([episode.terminal for episode in episodes]),
             instructions=[episode.instruction for episode in episodes],
             has_instructions=any(episode.instruction for episode in episodes),
-            frame_size=(first.frames.shape[2], first.frames.shape[3]),
-            action_dim=None if first.actions is None else first.actions.shape[1],
-            has_rewards=first.rewards is not None,
+            frame_size=size,
+            action_dim=action_dim,
+            has_rewards=has_rewards,
         )
 
     def rows(self, places: Int64[np.ndarray, "r"]) -> "EpisodeTable":
@@ -87,28 +87,35 @@ class Chosen(Sequence[T]):
         return (self._whole[int(place)] for place in self._places)
 
 
+class Kind(NamedTuple):
+    """What all episodes of a store have in common."""
+
+    frame_size: tuple[int, int]
+    action_dim: int | None
+    has_rewards: bool
+
+    @staticmethod
+    def of(episode: Episode) -> "Kind":
+        actions, (height, width) = episode.actions, episode.frames.shape[2:]
+        return Kind((height, width), None if actions is None else actions.shape[1], episode.rewards is not None)
+
+
 def check_alike(episodes: Sequence[Episode]) -> None:
     """Raise a ValueError naming the first episode whose frame size, action dimension or rewards are of another kind."""
+    first = episodes[0]
     for episode in episodes:
-        if problem := unlike(episode, episodes[0]):
+        if problem := unlike(episode, Kind.of(first), repr(first.name)):
             raise ValueError(problem)
 
 
-def unlike(episode: Episode, model: Episode) -> str:
-    """Return in what an episode is of another kind than `model`, and what to do; nothing where they are alike."""
-    for what, mine, theirs in (
-        ("frames of height and width", tuple(model.frames.shape[2:]), tuple(episode.frames.shape[2:])),
-        ("action dimension", _width(model), _width(episode)),
-        ("rewards", model.rewards is not None, episode.rewards is not None),
-    ):
+def unlike(episode: Episode, kind: Kind, whose: str) -> str:
+    """Return in what an episode is of another kind than that of `whose`, and what to do; nothing where it is alike."""
+    whats = ("frames of height and width", "action dimension", "rewards")
+    for what, mine, theirs in zip(whats, kind, Kind.of(episode), strict=True):
         if mine != theirs:
             remedy = "give a size to resize to" if what.startswith("frames") else "open them separately"
             return (
-                f"episode {episode.name!r} has {what} {theirs}, but {model.name!r} has {mine}; expected episodes "
+                f"episode {episode.name!r} has {what} {theirs}, but {whose} has {mine}; expected episodes "
                 f"of one kind: {remedy}"
             )
     return ""
-
-
-def _width(episode: Episode) -> int | None:
-    return None if episode.actions is None else episode.actions.shape[1]
