@@ -76,7 +76,7 @@ def decode(
     options = {"protocol_whitelist": "file", "format_whitelist": _FORMATS}
     try:
         source = BytesIO(file) if isinstance(file, bytes) else str(file.absolute())
-        with av.open(source, container_options=options) as container:
+        with av.open(source, "r", container_options=options) as container:
             if not container.streams.video:
                 raise ValueError(f"{where}: it holds no video; expected an mp4, webm or gif")
             stream = container.streams.video[0]
@@ -150,8 +150,9 @@ class _Reader:
         picture = self._reformatter.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
         turns = round(frame.rotation / 90) % 4  # telephones store a turn beside the picture
         picture = np.rot90(picture, turns) if turns else picture
-        self._shape = self._shape or picture.shape
-        if picture.shape != self._shape:
+        if self._shape is None:
+            self._shape = picture.shape
+        elif picture.shape != self._shape:
             raise ValueError(
                 f"{self._where}: frame {self.count} has shape {list(picture.shape)}, the first had "
                 f"{list(self._shape)}; expected one size throughout: convert the video"

@@ -1,8 +1,8 @@
 """CRC-32C (Castagnoli), the checksum in TFRecord files, for long buffers at numpy's speed.
 
-A CRC is linear in its bits, so a buffer is cut into lanes that are worked off side by side, one byte of each at a time,
-and joined in pairs: the CRC of `A + B` is the CRC of A, carried on over as many zero bytes as B has, XOR that of B.
-Zeros in front of a buffer change nothing, so every lane can have the same length.
+A CRC is linear in its bits, so a buffer is cut into lanes that are worked off side by side, one byte of each at a
+time, and joined in pairs: the CRC of `A + B` is the CRC of A, carried on over as many zero bytes as B has, XOR that
+of B. Zeros in front of a buffer change nothing, so every lane can have the same length.
 """
 
 from functools import lru_cache
@@ -74,9 +74,10 @@ def _zero_tables(zeros: int) -> tuple[Words, Words, Words, Words]:
 
     def over(words: Words) -> Words:
         if zeros == 1:
-            return _WORDS[words & 0xFF] ^ words >> 8
+            after: Words = _WORDS[words & 0xFF] ^ words >> 8
+            return after
         words = _carried(_carried(words, zeros // 2), zeros // 2)
         return _carried(words, 1) if zeros % 2 else words
 
     values: Words = np.arange(256, dtype=np.uint32)
-    return over(values), over(values << 8), over(values << 16), over(values << 24)
+    return over(values), over(values << np.uint32(8)), over(values << np.uint32(16)), over(values << np.uint32(24))

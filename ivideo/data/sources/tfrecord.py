@@ -1,8 +1,8 @@
 """TFRecord files, read without TensorFlow: where each record lies, and any one of them.
 
-A record is its length (8 bytes, little-endian), the length's checksum (4), the payload, and the payload's checksum (4).
-The first three are checked for every record on the way to the next; payloads only when asked, for that means reading
-them.
+A record is its length (8 bytes, little-endian), the length's checksum (4), the payload, and the payload's checksum
+(4). The first three are checked for every record on the way to the next; payloads only when asked, for that means
+reading them.
 """
 
 import os
