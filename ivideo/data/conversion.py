@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,16 @@ class Conversion:
     """Which array of an .npz holds the frames."""
     crop: bool = True
     """Cut frames that are not square to their centre square; false squeezes them."""
+    split: str | None = None
+    """Only this part of a data set that has parts: "train", "valid" or "test"."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: str | None = None
+    """Order in which RLDS or RoboNet files keep colours, rgb or bgr, where it is not as is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; null for 2."""
     limit: int | None = None
     """Convert at most so many episodes."""
     max_damaged: float = 0.01
@@ -95,18 +105,16 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
     source, out = Path(wanted.source).expanduser(), Path(wanted.out).expanduser()
     if is_stored(source, FORMAT):
         raise ValueError(f"{source} is in the stored form already; convert the episodes that it was made from")
-    options = Options(size=wanted.size, camera=wanted.camera, key=wanted.key, crop=wanted.crop)
-    items = find(source, wanted.limit)
+    shared = [field.name for field in fields(Options) if field.name in Conversion.__dataclass_fields__]
+    options = Options(**{name: getattr(wanted, name) for name in shared})
+    items = find(source, wanted.limit, options)
     per_shard = wanted.episodes_per_shard or max(1, min(_LARGEST_SHARD, math.ceil(len(items) / _SHARDS)))
     plan = {
         "format": FORMAT,
         "version": VERSION,
         "source": source.name,
         "layout": items[0].layout.name,
-        "size": wanted.size,
-        "camera": wanted.camera,
-        "key": wanted.key,
-        "crop": wanted.crop,
+        **{name: getattr(wanted, name) for name in shared},
         "licence": wanted.licence,
         "items": len(items),
         "names": hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest(),

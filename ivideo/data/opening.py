@@ -26,6 +26,11 @@ def open_episodes(
     crop: bool = True,
     seed: int = 0,
     max_damaged: float | None = None,
+    split: str | None = None,
+    classes: str | None = None,
+    robot: str | None = None,
+    colours: str | None = None,
+    placeholder: int | None = None,
 ) -> EpisodeStore:
     """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
 
@@ -38,9 +43,17 @@ def open_episodes(
     video with json actions        two files of one name (Language Table)
     DROID                          `videos/<id>/<camera>.mp4`, `annotation/<id>.json`; any camera
     video                          mp4, webm or gif, alone or in folders; no actions
+    LeRobot                        versions 2.0, 2.1 and 3.0, a folder or `hf://datasets/<owner>/<name>`
+    RLDS                           TFDS folders, as in Open X-Embodiment, read without TensorFlow
+    BAIR tfrecord                  the published `softmotion30_44k`
+    Something-Something V2         `<id>.webm` and `labels/*.json`
+    RoboNet HDF5, VP2 HDF5, HDF5   one episode or many in a file
+    pictures                       png or jpeg with captions, as clips of one frame
     stored form                    what `ivideo data convert` wrote: mapped into memory, opened at once
     "pushing_table"                the embedded environment, recorded with its scripted policies
     =============================  =========================================================================
+
+    docs/layouts.md says which files and keys are read. An option that the layout found does not know is an error.
 
     Args:
         source: a file, a folder, or "pushing_table".
@@ -53,6 +66,11 @@ def open_episodes(
         max_damaged: leave out episodes that cannot be used, up to this share of all; they are named in the store's
             `damaged`. None raises what is wrong with the first of them.
         seed: of the pushing table's episodes; different seeds have no episode in common.
+        split: only this part of a data set that has parts: "train", "valid" or "test".
+        classes: a file that names the classes of Something-Something V2 to take, one template a line.
+        robot: of RoboNet, only what this robot did.
+        colours: "rgb" or "bgr", the order in which RLDS or RoboNet files keep colours, where it is not as is known.
+        placeholder: white frames in front of a single picture, 2 by default.
 
     Raises:
         FileNotFoundError: when there is no such file or folder; it names the nearest ones.
@@ -66,14 +84,23 @@ def open_episodes(
     if str(source) == PUSHING_TABLE and not Path(source).exists():
         return EpisodeStore(pushing_table(limit or PUSHING_TABLE_EPISODES, seed, size), source=PUSHING_TABLE)
     options = Options(
-        size=size, camera=None if camera is None else str(camera), key=key, crop=crop, min_frames=min_frames
+        size=size,
+        camera=None if camera is None else str(camera),
+        key=key,
+        crop=crop,
+        min_frames=min_frames,
+        split=split,
+        classes=classes,
+        robot=robot,
+        colours=colours,
+        placeholder=placeholder,
     )
     if not str(source).strip():
         raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
     if is_stored(path, FORMAT):
         return open_stored(path, size=size, limit=limit)
-    items = find(path, limit)
+    items = find(path, limit, options)
     quarantine = None
     if max_damaged is not None:
         quarantine = Quarantine(source=str(path), total=len(items), max_damaged=max_damaged)

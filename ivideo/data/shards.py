@@ -214,13 +214,10 @@ def verify(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 
 def is_stored(folder: Path, format_name: str) -> bool:
-    """Whether a folder says of itself that it is of a format, complete or not."""
-    for name in (MANIFEST, PLAN):
+    """Whether a folder says of itself that it is of a format, complete or not; ValueError where it is damaged."""
+    for name in (MANIFEST, PLAN) if any(folder.glob("shard-*")) else ():
         if (folder / name).is_file():
-            try:
-                return bool(read_json(folder / name).get("format") == format_name)
-            except ValueError:
-                return False
+            return bool(read_json(folder / name).get("format") == format_name)
     return False
 
 
