@@ -81,6 +81,17 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _remove_empty(made)
 
 
+def read_lines(file: Path) -> list[str]:
+    """Return the lines of a text that are neither empty nor a comment (`#`); errors name the file."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: {nearby(file)}")
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text; expected one name a line") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
 def digest(file: Path) -> str:
     """Return a file's SHA-256, in hexadecimal."""
     with file.open("rb") as stream:

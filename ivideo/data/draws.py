@@ -89,7 +89,8 @@ def _stirred(bits: UInt64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:
     bits = bits + np.uint64(_STEP)
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
+    mixed: UInt64[np.ndarray, ...] = bits ^ (bits >> np.uint64(31))
+    return mixed
 
 
 def _bits(number: int | Int64[np.ndarray, "..."]) -> UInt64[np.ndarray, "..."]:

@@ -215,9 +215,13 @@ def verify(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
 
 def is_stored(folder: Path, format_name: str) -> bool:
     """Whether a folder says of itself that it is of a format, complete or not; ValueError where it is damaged."""
-    for name in (MANIFEST, PLAN) if any(folder.glob("shard-*")) else ():
+    for name in (MANIFEST, PLAN):
         if (folder / name).is_file():
-            return bool(read_json(folder / name).get("format") == format_name)
+            try:
+                return bool(read_json(folder / name).get("format") == format_name)
+            except ValueError:
+                if any(folder.glob("shard-*")):
+                    raise
     return False
 
 

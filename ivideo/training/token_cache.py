@@ -7,9 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ivideo.data import SegmentSampler
 from ivideo.data.draws import Order, Stream
-from ivideo.data.segments import numbered
+from ivideo.data.segments import Sampler, numbered
 from ivideo.tokens import TokenBatch
 from ivideo.training.dataset import model_inputs
 from ivideo.world_model import WorldModel
@@ -27,7 +26,7 @@ class TokenCache:
     """
 
     def __init__(
-        self, model: WorldModel, windows: SegmentSampler, *, size: int, seed: int, refresh: int | None = None
+        self, model: WorldModel, windows: Sampler, *, size: int, seed: int, refresh: int | None = None
     ) -> None:
         self._model, self._windows, self._size, self._refresh = model, windows, size, refresh
         self._deal = Order(size, seed, Stream.TOKENS)

@@ -8,9 +8,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from ivideo.config import parse
-from ivideo.data import EpisodeStore
 from ivideo.training import randomness
-from ivideo.training.dataset import DataConfig, EvaluationConfig
+from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import reconstruct
 from ivideo.training.loop import fit
@@ -75,9 +74,7 @@ def main(argv: list[str]) -> int:
     return result.exit_code
 
 
-def train_tokenizer(
-    settings: TokenizerTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
-) -> FitResult:
+def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
@@ -119,7 +116,7 @@ class TokenizerBatch:
 class TokenizerObjective:
     """The tokenizer with its loss and its batches."""
 
-    def __init__(self, settings: TokenizerTraining, tokenizer: VideoTokenizer, episodes: EpisodeStore) -> None:
+    def __init__(self, settings: TokenizerTraining, tokenizer: VideoTokenizer, episodes: Episodes) -> None:
         self.settings = settings
         self.tokenizer = tokenizer.train()
         self.criterion = TokenizerLoss(settings.loss)
