@@ -9,10 +9,10 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ivideo.config import parse
+from ivideo.data.check.reading import find_all
 from ivideo.data.curves import LANES, strip_with_curves, video_with_curves
 from ivideo.data.names import plain
-from ivideo.data.opening import PUSHING_TABLE, open_episodes
-from ivideo.data.sources.discovery import find
+from ivideo.data.opening import open_episodes
 from ivideo.data.sources.source import Options
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
@@ -33,7 +33,17 @@ class Show:
     camera: str | None = None
     """Which view, in sources with several."""
     key: str | None = None
-    """Which array of an .npz holds the frames."""
+    """Which array of an .npz or HDF5 file holds the frames."""
+    split: str | None = None
+    """Only this part of a data set that has parts: "train", "valid" or "test"."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: str | None = None
+    """The order in which RLDS or RoboNet files keep colours, "rgb" or "bgr"; null for what is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; null for 2."""
     limit: int | None = None
     """Open at most so many episodes."""
     rows: int = 8
@@ -59,7 +69,18 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"rows is {wanted.rows}; expected at least 1 episode to draw")
     if wanted.episode is not None:
         return _show_one(wanted, wanted.episode, out)
-    store = open_episodes(wanted.source, size=wanted.size, camera=wanted.camera, key=wanted.key, limit=wanted.limit)
+    store = open_episodes(
+        wanted.source,
+        size=wanted.size,
+        camera=wanted.camera,
+        key=wanted.key,
+        limit=wanted.limit,
+        split=wanted.split,
+        classes=wanted.classes,
+        robot=wanted.robot,
+        colours=wanted.colours,
+        placeholder=wanted.placeholder,
+    )
     print("\n".join(describe(store)))
     if out is not None:
         chosen = torch.linspace(0, len(store) - 1, min(wanted.rows, len(store))).round().long().tolist()
@@ -82,14 +103,19 @@ def _show_one(wanted: Show, asked: str, out: Path | None) -> int:
 
 def _open_one(wanted: Show, asked: str) -> Episode:
     """Read one episode of a source, and no other."""
-    path = Path(wanted.source).expanduser()
-    if wanted.source == PUSHING_TABLE and not path.exists():
-        limit = wanted.limit or (int(asked) + 1 if asked.isdecimal() else None)
-        store = open_episodes(PUSHING_TABLE, size=wanted.size, limit=limit)
-        return store[_place(wanted.source, asked, store.names)]
-    items = find(path, wanted.limit)
+    options = Options(
+        size=wanted.size,
+        min_frames=1,
+        camera=wanted.camera,
+        key=wanted.key,
+        split=wanted.split,
+        classes=wanted.classes,
+        robot=wanted.robot,
+        colours=wanted.colours,
+        placeholder=wanted.placeholder,
+    )
+    items = find_all(wanted.source, wanted.limit, options).items
     item = items[_place(wanted.source, asked, [item.name for item in items])]
-    options = Options(size=wanted.size, camera=wanted.camera, key=wanted.key, min_frames=1)
     return replace(item.read(options), name=item.name)
 
 
@@ -150,6 +176,10 @@ def describe(store: EpisodeStore) -> list[str]:
         lines.append("rewards: none")
     ended = sum(episode.terminal for episode in store)
     lines.append(f"terminal: {ended} of {len(store)} episodes")
+    told = [episode.instruction for episode in store if episode.instruction]
+    lines.append(f"instructions: {len(told)} of {len(store)} episodes" + (f", such as {told[0]!r}" if told else ""))
+    rates = sorted({episode.fps for episode in store if episode.fps is not None})
+    lines.append(f"frames per second: {', '.join(f'{rate:g}' for rate in rates[:5]) or 'not known'}")
     return lines
 
 
