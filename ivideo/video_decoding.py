@@ -121,7 +121,7 @@ class _Reader:
 
     def span(self, container: InputContainer, stream: VideoStream, span: Span) -> bool:
         """Take the frames of a span, or raise; return False."""
-        rate = float(stream.average_rate or 0) or 1.0
+        rate = float(stream.average_rate) if stream.average_rate else 1.0
         assert stream.time_base is not None
         container.seek(max(0, int((span.start - 0.5 / rate) / stream.time_base)), stream=stream)
         for frame in container.decode(stream):

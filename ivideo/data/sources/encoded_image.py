@@ -33,7 +33,7 @@ def decode_image(data: bytes, where: str) -> UInt8[Array, "h w 3"]:
             return np.asarray(upright.convert("RGB"))
     except UnidentifiedImageError as error:
         raise ValueError(f"{where}: no png or jpeg ({len(data)} bytes); it is damaged, or of another kind") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{where}: it cannot be decoded ({error}); the picture is truncated or damaged") from error
 
 

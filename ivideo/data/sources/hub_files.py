@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-_ADDRESS = re.compile(r"hf:/+(?:datasets/+)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/*")
+_ADDRESS = re.compile(r"hf:/+datasets/+(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/*")
 _SNAPSHOT = re.compile(
     r"(?P<root>.*/datasets--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>[^/]+))/(?P<file>.+)"
 )

@@ -65,12 +65,13 @@ def meta(root: Path) -> Meta:
 
     Raises ValueError naming the file for a version that is not read here, and for a file that is damaged.
     """
-    state = (root / INFO).stat()
-    return _meta(root, state.st_size, state.st_mtime_ns)
+    files = [root / INFO, *(root / "meta").glob("*.jsonl"), *(root / "meta/episodes").glob("*/*.parquet")]
+    states = [path.stat() for path in files]
+    return _meta(root, tuple((state.st_size, state.st_mtime_ns) for state in states))
 
 
 @lru_cache(maxsize=16)
-def _meta(root: Path, _size: int, _modified: int) -> Meta:
+def _meta(root: Path, _states: tuple[tuple[int, int], ...]) -> Meta:
     path = root / INFO
     info = load(path)
     version = str(info.get("codebase_version"))

@@ -36,7 +36,7 @@ def items(paths: list[Path], names: list[str], options: Options) -> list[Item]:
                 with opened(path) as file:
                     parts = _parts(path, file)
                     single = not parts
-            except ValueError:
+            except (ValueError, OSError):
                 parts = []
         if parts:
             found += [Item(layout=LAYOUT, path=path, name=f"{name}/{part}", part=part) for part in parts]
@@ -53,6 +53,8 @@ def read(item: Item, options: Options) -> Episode:
         group = member(path, file, item.part) if isinstance(item.part, str) else file
         if group is None:
             raise ValueError(f"{where}: there is no such group; the file is damaged")
+        if item.part is None and (several := len(_parts(path, file))):
+            raise ValueError(f"{path}: {several} episodes, where the first file beside it has one; open it by itself")
         rows = slice(None)
         if isinstance(item.part, int):
             ends = _ends(path, file)

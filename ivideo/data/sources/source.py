@@ -184,7 +184,7 @@ def _numbers(path: Path | str, what: str, values: Array, steps: int, ndim: int) 
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0])
         raise ValueError(f"{path}: {what} are NaN or infinite at step {row}; expected numbers: repair or drop the file")
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
 
 
 def inside(root: Path, name: str, where: Path) -> Path:

@@ -32,7 +32,7 @@ def items(paths: list[Path], names: list[str], options: Options) -> list[Item]:
         try:
             with opened(path) as file:
                 demos = _chosen(path, file, options.split)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             if "split is" in str(error):
                 raise
             found.append(Item(layout=LAYOUT, path=path, name=name))
