@@ -12,7 +12,7 @@ from ivideo.config import parse
 from ivideo.data.check.reading import find_all
 from ivideo.data.curves import LANES, strip_with_curves, video_with_curves
 from ivideo.data.names import plain
-from ivideo.data.opening import open_episodes
+from ivideo.data.opening import PUSHING_TABLE, open_episodes
 from ivideo.data.sources.source import Options
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
@@ -114,7 +114,9 @@ def _open_one(wanted: Show, asked: str) -> Episode:
         colours=wanted.colours,
         placeholder=wanted.placeholder,
     )
-    items = find_all(wanted.source, wanted.limit, options).items
+    # The table would play a hundred episodes for the sake of one.
+    is_number = wanted.source == PUSHING_TABLE and asked.isdecimal()
+    items = find_all(wanted.source, int(asked) + 1 if is_number else wanted.limit, options).items
     item = items[_place(wanted.source, asked, [item.name for item in items])]
     return replace(item.read(options), name=item.name)
 

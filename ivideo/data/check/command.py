@@ -31,7 +31,17 @@ class Check:
     camera: str | None = None
     """Which view, in sources with several."""
     key: str | None = None
-    """Which array of an .npz holds the frames."""
+    """Which array of an .npz or HDF5 file holds the frames."""
+    split: str | None = None
+    """Only this part of a data set that has parts: "train", "valid" or "test"."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: str | None = None
+    """The order in which RLDS or RoboNet files keep colours, "rgb" or "bgr"; null for what is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; null for 2."""
     moving: int = 1000
     """Of how many episodes, evenly chosen, to compare actions and rewards with motion; 0 leaves that out."""
     pictures: int = 40
@@ -60,7 +70,17 @@ def main(argv: list[str]) -> int:
         description="Read every episode of a data set and say what is wrong with it.",
         positional=("source",),
     )
-    options = Options(size=wanted.size, camera=wanted.camera, key=wanted.key, min_frames=1)
+    options = Options(
+        size=wanted.size,
+        min_frames=1,
+        camera=wanted.camera,
+        key=wanted.key,
+        split=wanted.split,
+        classes=wanted.classes,
+        robot=wanted.robot,
+        colours=wanted.colours,
+        placeholder=wanted.placeholder,
+    )
     if wanted.trial:
         return _trial(wanted, options)
     out = None if wanted.out is None else Path(wanted.out)
@@ -83,7 +103,7 @@ def main(argv: list[str]) -> int:
 
 
 def _trial(wanted: Check, options: Options) -> int:
-    items = find_all(wanted.source, wanted.limit).items
+    items = find_all(wanted.source, wanted.limit, options).items
     episodes = [replace(item.read(options), name=item.name) for item in items]
     print(f"  {'fault':<25} {'should be':<19} found of planted  false alarms")
     for each in try_out(episodes):

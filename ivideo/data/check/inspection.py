@@ -3,13 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ivideo.data.check import lints
 from ivideo.data.check.answers import Answers, ask
 from ivideo.data.check.digest import Digest
 from ivideo.data.check.findings import Finding
-from ivideo.data.check.manifest import verify
 from ivideo.data.check.reading import Readable, find_all, read_all
 from ivideo.data.sources.source import Options
 
@@ -62,11 +60,8 @@ def inspect(
     """
     began = time.perf_counter()
     others = None if like is None else _digests(like, options, workers)
-    found = find_all(source, limit)
-    path = Path(source).expanduser()
+    found = find_all(source, limit, options)
     findings = list(found.findings)
-    if path.is_dir():
-        findings += verify(path)
     digests: list[Digest] = []
     for number, read in enumerate(read_all(found.items, options, workers=workers, moving=moving)):
         if isinstance(read, Digest):
@@ -111,7 +106,7 @@ def judge(
 
 
 def _digests(source: str, options: Options, workers: int) -> list[Digest]:
-    read = read_all(find_all(source).items, options, workers=workers, moving=0)
+    read = read_all(find_all(source, options=options).items, options, workers=workers, moving=0)
     digests = [each for each in read if isinstance(each, Digest)]
     if not digests:
         raise ValueError(f"{source}: not one episode can be read; expected a good set to compare with: check it first")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,12 +16,15 @@ import torch
 from ivideo.data.check.digest import Digest, digest
 from ivideo.data.check.findings import LINTS, Finding
 from ivideo.data.opening import PUSHING_TABLE, PUSHING_TABLE_EPISODES, pushing_table
-from ivideo.data.sources.discovery import find
+from ivideo.data.shards import MANIFEST, PLAN, is_stored, verify
+from ivideo.data.sources import hdf5
+from ivideo.data.sources.discovery import RECORD_SUFFIXES, VIDEO_SUFFIXES, find
 from ivideo.data.sources.source import Options
+from ivideo.data.store import EpisodeStore
+from ivideo.data.stored import FORMAT, open_stored
 from ivideo.episode import Episode
 
-_SUFFIXES = (".npz", ".mp4", ".webm", ".gif", ".hdf5", ".h5", ".tfrecord")
-_VIDEOS = (".mp4", ".webm", ".gif")
+_SUFFIXES = (".npz", *VIDEO_SUFFIXES, *hdf5.SUFFIXES, *RECORD_SUFFIXES)
 
 
 @runtime_checkable
@@ -47,6 +51,18 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """An episode of a stored folder, whose store every process opens for itself, once."""
+
+    name: str
+    path: Path
+    number: int
+
+    def read(self, options: Options) -> Episode:
+        return _store(self.path, options.size)[self.number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """The episodes of a source, and what is wrong with finding them."""
 
@@ -55,26 +71,67 @@ class Found:
     findings: list[Finding]
 
 
-def find_all(source: str, limit: int | None = None) -> Found:
+def find_all(source: str, limit: int | None = None, options: Options | None = None) -> Found:
     """Return all that can be found at a place, also where it cannot be opened as a whole.
 
-    Raises FileNotFoundError when there is no such place and ValueError when nothing there is, or was, an episode.
+    Raises FileNotFoundError when there is no such place and ValueError when nothing there is, or was, an episode, or
+    when an option is not for its layout.
     """
     if not source.strip():
         raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
     if source == PUSHING_TABLE and not path.exists():
-        episodes = pushing_table(limit or PUSHING_TABLE_EPISODES)
+        episodes = pushing_table(limit or PUSHING_TABLE_EPISODES, size=None if options is None else options.size)
         recorded = [Recorded(name=each.name, path=Path(PUSHING_TABLE), episode=each) for each in episodes]
         return Found(layout=PUSHING_TABLE, items=recorded, findings=[])
+    if (path / PLAN).is_file() or (path / MANIFEST).is_file():
+        stored = _stored(path, limit, options)
+        if stored is not None:
+            return stored
     try:
-        items = find(path, limit)
+        items = find(path, limit, options)
     except ValueError as error:
         files = _candidates(path)
-        if not files:
+        if not files or _is_found(path):
             raise
         return _one_by_one(path, files[:limit], reason=str(error))
-    return Found(layout=items[0].layout.name, items=items, findings=list(_broken_links(path)))
+    return Found(layout=items[0].layout.name, items=items, findings=[])
+
+
+def _stored(path: Path, limit: int | None, options: Options | None) -> Found | None:
+    """A stored folder with every byte compared with its manifest; None for a folder of another kind."""
+    findings: list[Finding] = []
+
+    def tell(code: str, detail: str) -> None:
+        findings.append(Finding(lint=LINTS[code], detail=detail, file=str(path / MANIFEST)))
+
+    try:
+        if not is_stored(path, FORMAT):
+            return None
+        for name, problem in verify(path):
+            tell("hash-mismatch", f"{path / name} {problem}")
+        store = _store(path, None if options is None else options.size)
+    except (ValueError, OSError) as error:
+        if not any(str(error).startswith(str(path / name)) for name in (MANIFEST, PLAN)) and not findings:
+            raise
+        tell("layout", str(error))
+        return Found(layout="stored form", items=[], findings=findings)
+    count = len(store) if limit is None else min(limit, len(store))
+    items = [Stored(name=store.table.names[number], path=path, number=number) for number in range(count)]
+    return Found(layout="stored form", items=items, findings=findings)
+
+
+@cache
+def _store(path: Path, size: int | None) -> EpisodeStore:
+    return open_stored(path, size=size)
+
+
+def _is_found(path: Path) -> bool:
+    """Whether a place can be opened without the options that somebody gave for it."""
+    try:
+        return bool(find(path, 1))
+    except ValueError:
+        return False
 
 
 def read_all(
@@ -129,29 +186,21 @@ def _one_by_one(root: Path, files: Sequence[Path], *, reason: str) -> Found:
     items: list[Readable] = []
     findings: list[Finding] = []
     for path in files:
-        name = path.relative_to(root).with_suffix("").as_posix() if path != root else path.stem
+        folder = path.relative_to(root).parent.as_posix() if path != root else "."
+        prefix = "" if folder == "." else f"{folder}/"
         try:
-            items += [replace(item, name=name) for item in find(path)[:1]]
+            items += [replace(item, name=prefix + item.name) for item in find(path)]
         except Exception as error:  # as above: the folder holds files that nobody vouches for
             code = "unreadable" if isinstance(error, ValueError | OSError) else "reader-failed"
-            findings.append(Finding(lint=LINTS[code], detail=str(error), episode=name, file=str(path)))
+            findings.append(Finding(lint=LINTS[code], detail=str(error), episode=prefix + path.stem, file=str(path)))
     if not any(finding.detail == reason for finding in findings):
         findings.insert(0, Finding(lint=LINTS["layout"], detail=reason, file=str(root)))
-    return Found(layout="file by file", items=items, findings=[*findings, *_broken_links(root)])
-
-
-def _broken_links(root: Path) -> Iterator[Finding]:
-    """Links that lead nowhere or in a circle, which are no files to any reader."""
-    for path in sorted(root.rglob("*")) if root.is_dir() else []:
-        if path.suffix.lower() in _SUFFIXES and path.is_symlink() and not path.exists():
-            name = path.relative_to(root).with_suffix("").as_posix()
-            detail = f"{path}: a link that leads nowhere; expected a file: fetch it, or remove the link"
-            yield Finding(lint=LINTS["unreadable"], detail=detail, episode=name, file=str(path))
+    return Found(layout="file by file", items=items, findings=findings)
 
 
 def _candidates(root: Path) -> list[Path]:
     """Files that could hold an episode; an .npz beside a video of its name holds that video's actions."""
     files = [root] if root.is_file() else sorted(root.rglob("*"))
-    files = [path for path in files if path.suffix.lower() in _SUFFIXES and path.is_file()]
-    videos = {path.with_suffix("") for path in files if path.suffix.lower() in _VIDEOS}
-    return [path for path in files if path.suffix.lower() in _VIDEOS or path.with_suffix("") not in videos]
+    files = [path for path in files if path.suffix.lower() in _SUFFIXES]
+    videos = {path.with_suffix("") for path in files if path.suffix.lower() in VIDEO_SUFFIXES}
+    return [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES or path.with_suffix("") not in videos]
