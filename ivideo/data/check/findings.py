@@ -209,7 +209,7 @@ _LINTS = [
     ),
     Lint(
         code="action-foreign",
-        severity="problem",
+        severity="note",
         confidence="possible",
         rule="frame changes explain the actions of the set well (R^2 0.6), and hardly this episode's (less than "
         "0.3 of that at every lag, 30 or more steps)",
