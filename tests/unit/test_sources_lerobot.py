@@ -115,16 +115,16 @@ def test_actions_of_several_lengths_or_none(tmp_path: Path) -> None:
     table = pq.read_table(path)
     place = table.schema.get_field_index("action")
     pq.write_table(table.set_column(place, "action", pa.array([[1.0], [1.0, 2.0], [3.0]])), path)
-    with pytest.raises(ValueError, match="'action' is no column of numbers .*differ in length"):
+    with pytest.raises(ValueError, match=r"'action' is no column of numbers .*differ in length"):
         open_episodes(tmp_path)
     pq.write_table(table.set_column(place, "action", pa.array(["a", "b", "c"])), path)
-    with pytest.raises(ValueError, match="actions hold|no column of numbers"):
+    with pytest.raises(ValueError, match=r"actions hold|no column of numbers"):
         open_episodes(tmp_path)
     pq.write_table(table.drop_columns(["action", "next.reward", "next.done"]), path)
     episode = open_episodes(tmp_path)[0]
     assert (episode.actions, episode.rewards, episode.terminal) == (None, None, False)
     pq.write_table(table.drop_columns(["observation.images.top"]), path)
-    with pytest.raises(ValueError, match="no column 'observation.images.top'"):
+    with pytest.raises(ValueError, match=r"no column 'observation\.images\.top'"):
         open_episodes(tmp_path)
 
 
@@ -151,9 +151,7 @@ def test_episodes_that_lie_elsewhere_in_their_film_than_meta_says(tmp_path: Path
     moved(60)
     with pytest.raises(ValueError, match=r"file-000\.mp4: 0 frames from 60\.500 s on; expected 4"):
         open_episodes(tmp_path)
-    wrong = table.set_column(
-        table.schema.get_field_index(name.format("to")), name.format("to"), pa.array([0.5, 3.0])
-    )
+    wrong = table.set_column(table.schema.get_field_index(name.format("to")), name.format("to"), pa.array([0.5, 3.0]))
     pq.write_table(wrong, path)
     edit_info(tmp_path, moved="wrong")
     with pytest.raises(ValueError, match=r"episode 1 lies from 0\.500 to 3\.000 s, 25\.0 frames; expected 4"):
@@ -190,7 +188,7 @@ def test_a_picture_named_by_a_row_stays_inside(tmp_path: Path) -> None:
             open_episodes(tmp_path / "set")
 
 
-@pytest.fixture()
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
     """A data set on a Hub that keeps a list of what was fetched from it; its snapshot starts without data."""
     write_lerobot(tmp_path / "remote", [3, 4], "v2.1")
