@@ -237,11 +237,12 @@ def test_damaged_files_among_whole_ones_are_single_items(tmp_path: Path) -> None
                 write_vp2(folder / f"{number}.hdf5", [3])
         (folder / f"0.{kind}").write_bytes(b"damaged")
         (folder / f"2.{kind}").write_bytes(b"")
+        (folder / f"8.{kind}").symlink_to(folder / f"8.{kind}")
         (folder / f"9.{kind}").symlink_to(folder / "nowhere")
-        zero, one, two, three, nine = find(folder)
+        zero, one, two, three, eight, nine = find(folder)
         for item in (one, three):
             assert len(item.read(Options(size=16))) == 3
-        for item in (zero, two, nine):
+        for item in (zero, two, eight, nine):
             with pytest.raises((ValueError, OSError), match=re.escape(item.path.name)):
                 item.read(Options(size=16))
 

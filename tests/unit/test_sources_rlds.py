@@ -178,8 +178,14 @@ def test_tensors_kept_as_bytes_or_packed(tmp_path: Path) -> None:
         ({"steps/action": rows(5) * np.nan}, "actions are NaN or infinite at step 0"),
         ({"steps/observation/image": [b"no picture"] * 5}, "'steps/observation/image' of step 0: no png or jpeg"),
         ({"steps/observation/image": [b""] * 5}, "of step 0: no png or jpeg"),
-        ({"steps/observation/image": [encoded(NOISE)[:400]] * 5}, "of step 0: .* truncated or damaged"),
-        ({"steps/observation/image": [encoded(NOISE, "JPEG")[:400]] * 5}, "of step 0: .* truncated or damaged"),
+        (
+            {"steps/observation/image": [encoded(NOISE)[:400]] * 5},
+            "of step 0: it cannot be decoded .*; expected a whole png or jpeg",
+        ),
+        (
+            {"steps/observation/image": [encoded(NOISE, "JPEG")[:400]] * 5},
+            "of step 0: it cannot be decoded .*; expected a whole png or jpeg",
+        ),
         ({"steps/observation/image": [encoded(numbered(1, side)[0]) for side in (16, 16, 8)]}, "one size throughout"),
         ({"steps/observation/image": []}, "there are no pictures"),
     ],
@@ -197,7 +203,7 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None
     bomb[16:24] = (60000).to_bytes(4, "big") * 2  # width and height in the png's header
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     place = write(tmp_path, "bomb", RLDS_STEP, rlds_episode(2) | {"steps/observation/image": [bytes(bomb)] * 2})
-    with pytest.raises(ValueError, match=r"record 0: .*exceeds limit"):
+    with pytest.raises(ValueError, match=r"record 0: .*(exceeds limit|megapixels)"):
         open_episodes(place)
 
 

@@ -36,12 +36,19 @@ def walk(root: Path) -> Iterator[Folder]:
         with os.scandir(path) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
-                    (folders if entry.is_dir() else files).append(entry.name)
+                    (folders if _is_folder(entry) else files).append(entry.name)
         folder = Folder(
             path=path, prefix=prefix, folders=sorted(folders, key=natural), files=sorted(files, key=natural)
         )
         yield folder
         waiting += [(path / name, f"{prefix}{name}/") for name in reversed(folder.folders)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which reading it will say
+        return False
 
 
 def stem(name: str) -> str:

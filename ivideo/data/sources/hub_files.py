@@ -68,7 +68,7 @@ def _refusal(repo: str, revision: str | None, wanted: tuple[str, ...], error: Ex
         return FileNotFoundError(
             f"hf://datasets/{repo}: {there} on the Hub; check the name, or log in to see private ones"
         )
-    if isinstance(error, (OSError, ValueError)):
+    if isinstance(error, (OSError, ValueError)) or type(error).__module__.startswith("httpx"):
         return ConnectionError(
             f"hf://datasets/{repo}: {', '.join(wanted)} cannot be fetched ({type(error).__name__}), and the cache does "
             f"not hold it; where there is a network, `hf download {repo} --repo-type dataset{at} {files}` fetches it"

@@ -36,8 +36,7 @@ def read_rows(path: Path, columns: Sequence[str], *, where: tuple[str, int] | No
         wanted = list(columns)
         if where is not None:
             wanted = list(dict.fromkeys([*columns, where[0]]))
-            place = file.schema_arrow.names.index(where[0])
-            groups = [number for number in groups if _may_hold(file, number, place, where)]
+            groups = [number for number in groups if _may_hold(file, number, *where)]
         _check_size(path, file, groups, wanted)
         table = file.read_row_groups(groups, columns=wanted, use_threads=False)
         if where is not None:
@@ -69,12 +68,12 @@ def numbers(path: Path, table: Any, name: str) -> Array:
         ) from error
 
 
-def _may_hold(file: Any, group: int, place: int, where: tuple[str, int]) -> bool:
+def _may_hold(file: Any, group: int, name: str, value: int) -> bool:
     for number in range(file.metadata.num_columns):
         column = file.metadata.row_group(group).column(number)
-        if column.path_in_schema == where[0]:
+        if column.path_in_schema == name:
             known = column.statistics
-            return known is None or not known.has_min_max or known.min <= where[1] <= known.max
+            return known is None or not known.has_min_max or known.min <= value <= known.max
     return True
 
 
@@ -83,7 +82,7 @@ def _check_size(path: Path, file: Any, groups: Sequence[int], wanted: Sequence[s
     for group in groups:
         for number in range(file.metadata.num_columns):
             column = file.metadata.row_group(group).column(number)
-            if column.path_in_schema.split(".")[0] in wanted or column.path_in_schema in wanted:
+            if any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in wanted):
                 total += column.total_uncompressed_size
     if total > MAX_BYTES:
         raise ValueError(
