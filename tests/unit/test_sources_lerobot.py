@@ -14,6 +14,9 @@ from layout_files import levels, rows, save_video, write_lerobot
 
 from ivideo.data import open_episodes
 from ivideo.data.sources import hub_files, parquet
+from ivideo.data.sources.discovery import find
+from ivideo.data.sources.lerobot_stream import stream
+from ivideo.data.sources.source import Options
 
 VERSIONS = [("v2.0", False), ("v2.1", False), ("v2.1", True), ("v3.0", False), ("v3.0", True)]
 
@@ -256,3 +259,46 @@ def test_offline_says_what_to_fetch(hub: tuple[Path, list[str]], monkeypatch: py
         open_episodes("hf://datasets/lab/other")
     with pytest.raises(ValueError, match="expected hf://datasets/<owner>/<name>"):
         open_episodes("hf://datasets/only-a-name")
+
+
+@pytest.mark.parametrize(("version", "pictures"), [("v2.1", True), ("v3.0", True), ("v3.0", False)])
+def test_streamed_episodes_are_the_same(
+    tmp_path: Path, version: str, pictures: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    write_lerobot(tmp_path / "set", [3, 5, 4], version, pictures=pictures)
+    options = Options(size=32, camera="wrist", split="train")
+    opened = [item.read(options) for item in find(tmp_path / "set", options=options)]
+    streamed = list(stream(tmp_path / "set", options))
+    assert [episode.name for episode in streamed] == ["episode_000000", "episode_000001"]
+    for one, other in zip(opened, streamed, strict=True):
+        assert torch.equal(one.frames, other.frames)
+        assert one.actions is not None
+        assert other.actions is not None
+        assert torch.equal(one.actions, other.actions)
+        assert one.rewards is not None
+        assert other.rewards is not None
+        assert torch.equal(one.rewards, other.rewards)
+        assert (one.instruction, one.fps, one.terminal) == (other.instruction, other.fps, other.terminal)
+
+
+def test_streaming_fetches_the_description_alone(
+    hub: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    _, fetched = hub
+    asked = []
+    whole = datasets.load_dataset
+
+    def load_dataset(kind: str, *, data_files: str, **options: Any) -> Any:
+        asked.append(data_files)
+        return whole(
+            kind, data_files=data_files.replace("hf://datasets/lab/so100@c0ffee", str(tmp_path / "remote")), **options
+        )
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    first = next(stream("hf://datasets/lab/so100@v2.1", Options(size=64)))
+    assert levels(first) == [0, 1, 2]
+    assert asked == ["hf://datasets/lab/so100@c0ffee/data/chunk-000/episode_000000.parquet"]
+    assert not [name for name in fetched if name.endswith(".parquet")]

@@ -47,7 +47,7 @@ def walk(root: Path) -> Iterator[Folder]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, which reading it will say
+    except OSError:  # a link that leads to itself: reading it will say so
         return False
 
 

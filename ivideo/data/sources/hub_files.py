@@ -43,6 +43,13 @@ def fetched(path: Path) -> Path:
         raise _refusal(repo, named["commit"], (file,), error) from error
 
 
+def address(path: Path) -> str:
+    """Return where on the Hub a file of a snapshot is, whether it is here or not."""
+    named = _SNAPSHOT.fullmatch(path.as_posix())
+    assert named, path
+    return f"hf://datasets/{named['owner']}/{named['name']}@{named['commit']}/{named['file']}"
+
+
 @lru_cache(maxsize=16)
 def _snapshot(repo: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download

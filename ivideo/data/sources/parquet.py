@@ -46,22 +46,20 @@ def read_rows(path: Path, columns: Sequence[str], *, where: tuple[str, int] | No
 
 def numbers(path: Path, table: Any, name: str) -> Array:
     """Return a column of numbers `[t]`, or of equally long lists of numbers `[t n]`."""
+    import pyarrow.compute as pc
+
     column = table[name].combine_chunks()
     try:
         if column.null_count:
             raise ValueError("some are missing")
-        if hasattr(column, "flatten") and hasattr(column.type, "value_type"):
-            flat = column.flatten()
-            while hasattr(flat.type, "value_type"):
-                flat = flat.flatten()
-            values = np.asarray(flat.to_numpy(zero_copy_only=False))
-            if len(column) == 0 or len(values) % len(column):
-                raise ValueError("the lists differ in length")
-            lengths = {len(value) for value in column}
-            if len(lengths) != 1:
-                raise ValueError("the lists differ in length")
-            return values.reshape(len(column), -1)
-        return np.asarray(column.to_numpy(zero_copy_only=False))
+        if not hasattr(column.type, "value_type"):
+            return np.asarray(column.to_numpy(zero_copy_only=False))
+        if len(pc.unique(pc.list_value_length(column))) > 1:
+            raise ValueError("the lists differ in length")
+        flat = column.flatten()
+        while hasattr(flat.type, "value_type"):
+            flat = flat.flatten()
+        return np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(len(column), -1 if len(column) else 0)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ValueError(
             f"{path}: {name!r} is no column of numbers ({error}); expected numbers or lists of them"
