@@ -125,7 +125,7 @@ class _Reader:
         assert stream.time_base is not None
         container.seek(max(0, int((span.start - 0.5 / rate) / stream.time_base)), stream=stream)
         for frame in container.decode(stream):
-            if frame.time is None or frame.time < span.start - 0.5 / rate:
+            if frame.pts is None or frame.time < span.start - 0.5 / rate:
                 continue
             if not self.count and frame.time > span.start + 0.75 / rate:
                 break

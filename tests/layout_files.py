@@ -88,9 +88,7 @@ def _example_class() -> Any:
     for number, (field_name, kind_name) in enumerate(
         (("bytes_list", "BytesList"), ("float_list", "FloatList"), ("int64_list", "Int64List")), start=1
     ):
-        feature.field.add(
-            name=field_name, number=number, type=11, label=1, type_name=f".tf.{kind_name}", oneof_index=0
-        )
+        feature.field.add(name=field_name, number=number, type=11, label=1, type_name=f".tf.{kind_name}", oneof_index=0)
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
@@ -246,7 +244,10 @@ def write_lerobot(
     tables, episodes, seen = [], [], 0
     films: dict[str, list[np.ndarray]] = {view: [] for view in views}
     for number, length in enumerate(lengths):
-        seen_in = {"observation.images.top": numbered(length, 64), "observation.images.wrist": numbered(length, 64)[::-1]}
+        seen_in = {
+            "observation.images.top": numbered(length, 64),
+            "observation.images.wrist": numbered(length, 64)[::-1],
+        }
         columns: dict[str, Any] = {
             "action": pa.FixedSizeListArray.from_arrays(pa.array(rows(length).ravel()), 2),
             "next.reward": pa.array(np.arange(length, dtype=np.float32)),
@@ -272,7 +273,10 @@ def write_lerobot(
             row |= {"stats/action/mean": [0.0, 0.5]}
             for view in () if pictures else views:
                 row |= {f"videos/{view}/chunk_index": 0, f"videos/{view}/file_index": 0}
-                row |= {f"videos/{view}/from_timestamp": seen / fps, f"videos/{view}/to_timestamp": (seen + length) / fps}
+                row |= {
+                    f"videos/{view}/from_timestamp": seen / fps,
+                    f"videos/{view}/to_timestamp": (seen + length) / fps,
+                }
         episodes.append(row)
         seen += length
     if third:

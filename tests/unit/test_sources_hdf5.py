@@ -179,6 +179,15 @@ def test_links_that_lead_elsewhere_are_not_followed(tmp_path: Path) -> None:
         open_episodes(tmp_path / "virtual.h5")
 
 
+def test_names_in_a_file_are_only_names(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        for name in ("..", "a b", "x\\y", "é"):
+            file.create_group(name)["frames"] = numbered(3)
+    names = open_episodes(tmp_path).names
+    assert len(names) == 4
+    assert not any(".." in name or "\\" in name for name in names)
+
+
 def test_objects_and_bombs_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("frames", (10**7, 1000, 1000, 3), "u1", chunks=(1, 1000, 1000, 3), compression="gzip")

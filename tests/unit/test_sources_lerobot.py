@@ -14,6 +14,9 @@ from layout_files import levels, rows, save_video, write_lerobot
 
 from ivideo.data import open_episodes
 from ivideo.data.sources import hub_files, parquet
+from ivideo.data.sources.discovery import find
+from ivideo.data.sources.lerobot_stream import stream
+from ivideo.data.sources.source import Options
 
 VERSIONS = [("v2.0", False), ("v2.1", False), ("v2.1", True), ("v3.0", False), ("v3.0", True)]
 
@@ -115,16 +118,16 @@ def test_actions_of_several_lengths_or_none(tmp_path: Path) -> None:
     table = pq.read_table(path)
     place = table.schema.get_field_index("action")
     pq.write_table(table.set_column(place, "action", pa.array([[1.0], [1.0, 2.0], [3.0]])), path)
-    with pytest.raises(ValueError, match="'action' is no column of numbers .*differ in length"):
+    with pytest.raises(ValueError, match=r"'action' is no column of numbers .*differ in length"):
         open_episodes(tmp_path)
     pq.write_table(table.set_column(place, "action", pa.array(["a", "b", "c"])), path)
-    with pytest.raises(ValueError, match="actions hold|no column of numbers"):
+    with pytest.raises(ValueError, match=r"actions hold|no column of numbers"):
         open_episodes(tmp_path)
     pq.write_table(table.drop_columns(["action", "next.reward", "next.done"]), path)
     episode = open_episodes(tmp_path)[0]
     assert (episode.actions, episode.rewards, episode.terminal) == (None, None, False)
     pq.write_table(table.drop_columns(["observation.images.top"]), path)
-    with pytest.raises(ValueError, match="no column 'observation.images.top'"):
+    with pytest.raises(ValueError, match=r"no column 'observation\.images\.top'"):
         open_episodes(tmp_path)
 
 
@@ -151,9 +154,7 @@ def test_episodes_that_lie_elsewhere_in_their_film_than_meta_says(tmp_path: Path
     moved(60)
     with pytest.raises(ValueError, match=r"file-000\.mp4: 0 frames from 60\.500 s on; expected 4"):
         open_episodes(tmp_path)
-    wrong = table.set_column(
-        table.schema.get_field_index(name.format("to")), name.format("to"), pa.array([0.5, 3.0])
-    )
+    wrong = table.set_column(table.schema.get_field_index(name.format("to")), name.format("to"), pa.array([0.5, 3.0]))
     pq.write_table(wrong, path)
     edit_info(tmp_path, moved="wrong")
     with pytest.raises(ValueError, match=r"episode 1 lies from 0\.500 to 3\.000 s, 25\.0 frames; expected 4"):
@@ -161,10 +162,12 @@ def test_episodes_that_lie_elsewhere_in_their_film_than_meta_says(tmp_path: Path
 
 
 def test_a_column_that_would_unpack_to_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_lerobot(tmp_path, [3], pictures=True)
-    monkeypatch.setattr(parquet, "MAX_BYTES", 100)
+    write_lerobot(tmp_path, [20], pictures=True)
+    monkeypatch.setattr(parquet, "MAX_BYTES", 2500)  # the numbers take less, the pictures more
     with pytest.raises(ValueError, match=r"episode_000000\.parquet: .* would unpack to"):
         open_episodes(tmp_path)
+    write_lerobot(tmp_path / "filmed", [20])
+    assert len(open_episodes(tmp_path / "filmed")) == 1
 
 
 def test_a_picture_named_by_a_row_stays_inside(tmp_path: Path) -> None:
@@ -190,7 +193,7 @@ def test_a_picture_named_by_a_row_stays_inside(tmp_path: Path) -> None:
             open_episodes(tmp_path / "set")
 
 
-@pytest.fixture()
+@pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[str]]:
     """A data set on a Hub that keeps a list of what was fetched from it; its snapshot starts without data."""
     write_lerobot(tmp_path / "remote", [3, 4], "v2.1")
@@ -256,3 +259,46 @@ def test_offline_says_what_to_fetch(hub: tuple[Path, list[str]], monkeypatch: py
         open_episodes("hf://datasets/lab/other")
     with pytest.raises(ValueError, match="expected hf://datasets/<owner>/<name>"):
         open_episodes("hf://datasets/only-a-name")
+
+
+@pytest.mark.parametrize(("version", "pictures"), [("v2.1", True), ("v3.0", True), ("v3.0", False)])
+def test_streamed_episodes_are_the_same(
+    tmp_path: Path, version: str, pictures: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    write_lerobot(tmp_path / "set", [3, 5, 4], version, pictures=pictures)
+    options = Options(size=32, camera="wrist", split="train")
+    opened = [item.read(options) for item in find(tmp_path / "set", options=options)]
+    streamed = list(stream(tmp_path / "set", options))
+    assert [episode.name for episode in streamed] == ["episode_000000", "episode_000001"]
+    for one, other in zip(opened, streamed, strict=True):
+        assert torch.equal(one.frames, other.frames)
+        assert one.actions is not None
+        assert other.actions is not None
+        assert torch.equal(one.actions, other.actions)
+        assert one.rewards is not None
+        assert other.rewards is not None
+        assert torch.equal(one.rewards, other.rewards)
+        assert (one.instruction, one.fps, one.terminal) == (other.instruction, other.fps, other.terminal)
+
+
+def test_streaming_fetches_the_description_alone(
+    hub: tuple[Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import datasets
+
+    _, fetched = hub
+    asked = []
+    whole = datasets.load_dataset
+
+    def load_dataset(kind: str, *, data_files: str, **options: Any) -> Any:
+        asked.append(data_files)
+        return whole(
+            kind, data_files=data_files.replace("hf://datasets/lab/so100@c0ffee", str(tmp_path / "remote")), **options
+        )
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    first = next(stream("hf://datasets/lab/so100@v2.1", Options(size=64)))
+    assert levels(first) == [0, 1, 2]
+    assert asked == ["hf://datasets/lab/so100@c0ffee/data/chunk-000/episode_000000.parquet"]
+    assert not [name for name in fetched if name.endswith(".parquet")]

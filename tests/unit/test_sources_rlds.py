@@ -62,7 +62,7 @@ def test_a_data_set_with_shards_and_splits(tmp_path: Path) -> None:
     assert open_episodes(shard).names == ["train-00001-00000"]
     with pytest.raises(ValueError, match=r"camera is 'depth'; .*features\.json has 'image', 'wrist_image'"):
         open_episodes(tmp_path, camera="depth")
-    with pytest.raises(ValueError, match="split is 'test'; .* has 'train', 'val'"):
+    with pytest.raises(ValueError, match=r"split is 'test'; .* has 'train', 'val'"):
         open_episodes(tmp_path, split="test")
 
 
@@ -122,9 +122,7 @@ def test_the_first_numbers_of_bc_z_and_the_letters_of_language_table(tmp_path: P
     assert episode.actions is not None
     assert episode.actions.tolist() == [[0, 1, 2, 100, 101, 102, 1]]
 
-    letters = nested(
-        observation=nested(rgb=picture(16), instruction=tensor("int32", 32)), action=tensor("float32", 2)
-    )
+    letters = nested(observation=nested(rgb=picture(16), instruction=tensor("int32", 32)), action=tensor("float32", 2))
     text = "push the réd star"
     codes = np.array([ord(letter) for letter in text] + [0] * (32 - len(text)), np.int64)
     features = {
@@ -168,7 +166,7 @@ def test_tensors_kept_as_bytes_or_packed(tmp_path: Path) -> None:
     assert episode.rewards.tolist() == [0.5, 1]
     bomb = zlib.compress(bytes(10**7))
     features["steps/action"] = [bomb] * 3
-    with pytest.raises(ValueError, match="'steps/action' has .* numbers for 3 steps|cannot be unpacked"):
+    with pytest.raises(ValueError, match=r"'steps/action' has .* numbers for 3 steps|cannot be unpacked"):
         open_episodes(write(tmp_path, "bomb", step, features))
 
 
@@ -180,8 +178,14 @@ def test_tensors_kept_as_bytes_or_packed(tmp_path: Path) -> None:
         ({"steps/action": rows(5) * np.nan}, "actions are NaN or infinite at step 0"),
         ({"steps/observation/image": [b"no picture"] * 5}, "'steps/observation/image' of step 0: no png or jpeg"),
         ({"steps/observation/image": [b""] * 5}, "of step 0: no png or jpeg"),
-        ({"steps/observation/image": [encoded(NOISE)[:400]] * 5}, "of step 0: .* truncated or damaged"),
-        ({"steps/observation/image": [encoded(NOISE, "JPEG")[:400]] * 5}, "of step 0: .* truncated or damaged"),
+        (
+            {"steps/observation/image": [encoded(NOISE)[:400]] * 5},
+            "of step 0: it cannot be decoded .*; expected a whole png or jpeg",
+        ),
+        (
+            {"steps/observation/image": [encoded(NOISE, "JPEG")[:400]] * 5},
+            "of step 0: it cannot be decoded .*; expected a whole png or jpeg",
+        ),
         ({"steps/observation/image": [encoded(numbered(1, side)[0]) for side in (16, 16, 8)]}, "one size throughout"),
         ({"steps/observation/image": []}, "there are no pictures"),
     ],
@@ -199,7 +203,7 @@ def test_a_picture_that_claims_to_be_huge_is_not_decoded(tmp_path: Path) -> None
     bomb[16:24] = (60000).to_bytes(4, "big") * 2  # width and height in the png's header
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     place = write(tmp_path, "bomb", RLDS_STEP, rlds_episode(2) | {"steps/observation/image": [bytes(bomb)] * 2})
-    with pytest.raises(ValueError, match=r"record 0: .*exceeds limit"):
+    with pytest.raises(ValueError, match=r"record 0: .*(exceeds limit|megapixels)"):
         open_episodes(place)
 
 

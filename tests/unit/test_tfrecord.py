@@ -54,7 +54,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_records_and_says_so(tmp_path: Path)
     path = tmp_path / "a.tfrecord"
     write_records(path, payloads)
     content = path.read_bytes()
-    for length in range(0, len(content)):
+    for length in range(len(content)):
         path.write_bytes(content[:length])
         os.utime(path, ns=(length, length))
         held = records(path)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ivideo.data.sources.arrays import FRAME_KEYS
 from ivideo.data.sources.hdf5 import array, children, datasets, member, opened
-from ivideo.data.sources.source import Array, Item, Layout, Options, frames_from_array, leaving, make_episode
+from ivideo.data.sources.source import Array, Item, Layout, Options, frames_from_array, leaving, make_episode, plain
 from ivideo.episode import Episode
 
 ENDS = ("meta/episode_ends", "episode_ends")
@@ -39,7 +39,7 @@ def items(paths: list[Path], names: list[str], options: Options) -> list[Item]:
             except (ValueError, OSError):
                 parts = []
         if parts:
-            found += [Item(layout=LAYOUT, path=path, name=f"{name}/{part}", part=part) for part in parts]
+            found += [Item(layout=LAYOUT, path=path, name=f"{name}/{plain(str(part))}", part=part) for part in parts]
         else:
             found.append(Item(layout=LAYOUT, path=path, name=name))
     return found
