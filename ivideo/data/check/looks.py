@@ -20,7 +20,7 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
 """Ways in which frames get turned, by the code of their lint."""
 _CUT = 24.0
 _ASKED = 16
-_REFERENCES = 512
+_REFERENCES = 256
 _CLEARLY = 0.8
 _ALIKE = 2.0
 
@@ -30,7 +30,7 @@ def vote(
 ) -> list[tuple[str, int, int, int] | None]:
     """Say for every look which turn suits its neighbours: code, votes for it, against it, neighbours asked; else None.
 
-    Neighbours are found among `others` if given, else among the looks themselves, of which at most 512 are asked.
+    Neighbours are found among `others` if given, else among the looks themselves, of which at most 256 are asked.
     """
     pool = list(looks if others is None else others)
     chosen = torch.linspace(0, len(pool) - 1, min(len(pool), _REFERENCES)).round().long().tolist() if pool else []
