@@ -135,6 +135,22 @@ def test_lag_has_the_sign_of_the_file() -> None:
     assert fit([each[:8] for each in changes[:2]], [each[:8] for each in changes[:2]]) is None, "too few steps"
 
 
+def test_noise_and_constants_are_no_crash() -> None:
+    """Where nothing explains anything, episodes disagree with every fit; something has to be left to fit on."""
+    generator = torch.Generator().manual_seed(0)
+    for episodes in (1, 2, 3, 5, 6, 9, 14):
+        for steps in (20, 60):
+            changes = [torch.randn(steps, 5, generator=generator) for _ in range(episodes)]
+            for targets in (
+                [torch.randn(steps, 3, generator=generator) for _ in changes],
+                [torch.zeros(steps, 3) for _ in changes],
+                [each[:, :3] for each in changes],
+                [each[:, :3] * (-1) ** place for place, each in enumerate(changes)],
+            ):
+                found = fit(changes, targets)
+                assert found is None or all(bool(each.isfinite().all()) for each in found.predictions)
+
+
 def test_only_one_episode_is_held_at_a_time() -> None:
     alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
     most = 0

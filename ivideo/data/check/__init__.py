@@ -5,7 +5,7 @@
     reading      every file once, each episode to a            findings     the lints: code, rule, threshold, remedy
       |          digest of a few kilobytes (digest)            report       screen, Markdown, JSON, pictures
     inspection   all lints over the digests                    trial        faults planted and looked for
-      |--- lints     frames, copies, kinds, columns, rewards   manifest     hashes of stored folders
+      |--- lints     frames, copies, kinds, columns, rewards
       |--- looks     BGR, upside down, mirrored: by vote
-      `--- answers   lag, scale, sign: by regression of actions on motion
+      `--- answers   lag, scale, sign: by regression of actions on motion (motion)
 """

@@ -81,7 +81,7 @@ def _targets(each: Digest, what: str) -> Float[Tensor, "s k"]:
 def _of_set(found: Fit) -> Iterator[Finding]:
     if found.at(found.best) >= _JUDGED and found.best:
         best, own = found.at(found.best), found.at(0)
-        left = (1 - best) / (1 - own)
+        left = (1 - best) / max(1 - own, 1e-9)
         said = (
             f"frame changes explain actions {_way(found.best)} with R^2 {best:.2f}, those of their own with {own:.2f}"
         )
@@ -105,12 +105,16 @@ def _of_episodes(digests: Sequence[Digest], found: Fit) -> Iterator[Finding]:
     usual_score = float(scores.mean())
     strong = scores >= _STRONG
     spread = torch.cat([inner(_targets(each, "actions")) for each in digests]).std(0).clamp(min=1e-9)
-    usual = torch.stack(
-        [
-            _slope(p, inner(_targets(e, "actions"), found.best), spread, judged)
-            for e, p in zip(digests, found.predictions, strict=True)
-        ]
-    ).median()
+    usual = (
+        torch.stack(
+            [
+                _slope(p, inner(_targets(e, "actions"), found.best), spread, judged)
+                for e, p in zip(digests, found.predictions, strict=True)
+            ]
+        )
+        .median()
+        .clamp(min=0.1)
+    )
     for each, predicted in zip(digests, found.predictions, strict=True):
         if len(predicted) < _LONG:
             continue
@@ -143,7 +147,7 @@ def _of_episodes(digests: Sequence[Digest], found: Fit) -> Iterator[Finding]:
 
 def _of_rewards(found: Fit) -> Iterator[Finding]:
     best = found.at(found.best)
-    if found.best and best >= _REWARD and (1 - best) / (1 - found.at(0)) <= _CLEARLY:
+    if found.best and best >= _REWARD and (1 - best) / max(1 - found.at(0), 1e-9) <= _CLEARLY:
         yield about(
             "reward-lag",
             f"frame changes explain rewards {_way(found.best)} with R^2 {best:.2f}, those of their own step with "

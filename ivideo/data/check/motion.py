@@ -137,7 +137,9 @@ def _agreeing(predicted: Float[Tensor, "r k"], y: Float[Tensor, "r k"], lengths:
     """1 for every episode and dimension whose targets go with the predictions half as well as is usual, else 0."""
     pairs = zip(predicted.split(lengths), y.split(lengths), strict=True)
     found = torch.stack([correlation(one, other) for one, other in pairs])
-    agrees: Tensor = (found >= 0.5 * found.median(0).values).double().T
+    middle = found.median(0).values
+    # At least half of them always agree, also where nothing is explained and the median is negative.
+    agrees: Tensor = (found >= torch.minimum(middle, 0.5 * middle)).double().T
     return agrees
 
 

@@ -119,7 +119,7 @@ class Trial:
     """Episodes it was planted into; 0 where it was planted into all and the set should be named."""
     found: int
     false_alarms: dict[str, int]
-    """Findings of problems, by code, on episodes that had none and on a set that had none, new since the fault."""
+    """Findings by code, new since the fault, on episodes that were left as they were, and on the set if some were."""
 
 
 def try_out(episodes: Sequence[Episode], every: int = 5) -> Iterator[Trial]:
