@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from ivideo.config import parse
-from ivideo.data import EpisodeStore
 from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
-from ivideo.training.dataset import DataConfig, EvaluationConfig, model_inputs
+from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig, model_inputs
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
@@ -83,20 +82,22 @@ def main(argv: list[str]) -> int:
     return result.exit_code
 
 
-def train_world_model(
-    settings: WorldModelTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
-) -> FitResult:
+def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
     model, loop = build(settings), settings.loop
-    train, held = episodes or settings.data.open(model.tokenizer.config.resolution)
+    train, held = episodes or settings.data.open(model.tokenizer.config.resolution, transformer=True)
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
-    windows = settings.data.sampler(train, loop.seed)
-    clips = settings.data.clips(held, settings.evaluation.clips)
+    how: dict[str, Any] = {
+        "context": model.context_frames,
+        "order": "goal_first" if model.config.goal_conditioned else "time",
+    }
+    windows = settings.data.sampler(train, loop.seed, **how)
+    clips = settings.data.clips(held, settings.evaluation.clips, **how)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
@@ -152,7 +153,7 @@ def build(settings: WorldModelTraining) -> WorldModel:
     return model
 
 
-def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStore) -> None:
+def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -> None:
     """Refuse, before anything is computed, data that the model cannot learn from."""
     data, layout = settings.data, model.layout
     if data.frames <= model.context_frames:
