@@ -5,6 +5,7 @@
     tokenizer/config.json      tokenizer/diffusion_pytorch_model.safetensors
     transformer/config.json    transformer/model.safetensors
     world_model.json           what the released layout cannot say; absent where it says everything
+    migration.json             what became of an older model on its way here; for people, never read
 
 The transformer's file holds plain Llama names (`model.*`, `lm_head.weight`), so that `transformers` reads it, or, once
 actions or heads are there, the released `llm.*`, `action_linear.*`, `reward_linear.*`.
@@ -23,6 +24,7 @@ from torch import Tensor
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import near_names, staged_folder
 from ivideo.heads import HeadsConfig
+from tokenizer import VideoTokenizer
 from tokenizer.checkpoint import PICKLE_SUFFIXES, load_tokenizer, save_tokenizer
 from transformer import Sampling
 from transformer.checkpoint import (
@@ -35,6 +37,7 @@ from transformer.checkpoint import (
 from transformer.checkpoint import read_config as read_transformer_config
 
 if TYPE_CHECKING:
+    from ivideo.migration import Migration
     from ivideo.world_model import WorldModel, WorldModelConfig
 
 ASSETS = Path(__file__).parent / "assets"
@@ -67,8 +70,15 @@ def load(source: str | Path, *, revision: str | None = None) -> "WorldModel":
     return model
 
 
-def save(model: "WorldModel", folder: str | Path, *, dtype: torch.dtype | None = None, overwrite: bool = False) -> None:
-    """See `WorldModel.save_pretrained`."""
+def save(
+    model: "WorldModel",
+    folder: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    overwrite: bool = False,
+    migration: "Migration | None" = None,
+) -> None:
+    """See `WorldModel.save_pretrained`; `migration` is the report of how the model came about, where there is one."""
     with staged_folder(Path(folder), overwrite=overwrite) as stage:
         save_tokenizer(model.tokenizer, stage / "tokenizer", dtype=dtype)
         extras = _extras(model)
@@ -78,6 +88,8 @@ def save(model: "WorldModel", folder: str | Path, *, dtype: torch.dtype | None =
         write_tensors(tensors, stage / "transformer", dtype=dtype)
         if (beyond := _beyond_released(model)) is not None:
             (stage / "world_model.json").write_text(json.dumps(beyond, indent=2, sort_keys=True) + "\n")
+        if migration is not None:
+            migration.write(stage)
 
 
 def push(model: "WorldModel", repo: str, *, private: bool, message: str) -> str:
@@ -116,6 +128,17 @@ def resolve(source: str | Path, *, revision: str | None = None) -> Path:
     if len(parts) == 2 and all(parts) and parts[0] not in {".", "..", "~"}:
         return _model_in(_download(str(source), revision))
     raise FileNotFoundError(_unknown(str(source)))
+
+
+def find_tokenizer(source: str) -> VideoTokenizer:
+    """Return the tokenizer at `source`: a run, a tokenizer's folder, a world model's, or a Hub id of one."""
+    path = Path(source).expanduser()
+    for folder in (path, path / "model", path / "tokenizer", path / "model" / "tokenizer"):
+        if (folder / "config.json").is_file():
+            return load_tokenizer(folder)
+    if (path / "config.yaml").is_file():
+        raise FileNotFoundError(f"{path} is a run that has saved no model yet; let it reach its first checkpoint")
+    return load_tokenizer(resolve(source) / "tokenizer")
 
 
 def packaged() -> list[str]:

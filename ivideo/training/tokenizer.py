@@ -82,7 +82,7 @@ def train_tokenizer(
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
-    tokenizer = start_tokenizer(settings.tokenizer, settings.init)
+    tokenizer, migration = start_tokenizer(settings.tokenizer, settings.init)
     train, held = episodes or settings.data.open(settings.tokenizer.resolution)
     training = TokenizerObjective(settings, tokenizer, train)
     clips = settings.data.clips(held, settings.evaluation.clips)
@@ -92,6 +92,11 @@ def train_tokenizer(
         def evaluate(step: int) -> Evaluation:
             return reconstruct(tokenizer, clips, settings.evaluation.pictures)
 
+        def export(folder: Path) -> None:
+            save_tokenizer(tokenizer, folder)
+            if migration is not None:
+                migration.write(folder)
+
         return fit(
             training.module,
             training.loss,
@@ -100,7 +105,7 @@ def train_tokenizer(
             optimizer=settings.optimizer,
             run=run,
             evaluate=evaluate,
-            export=lambda folder: save_tokenizer(tokenizer, folder),
+            export=export,
             headline=HEADLINE,
         )
 
