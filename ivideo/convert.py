@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from ivideo import hub
+from ivideo import checkpoint, hub
 from ivideo.config import parse
 from ivideo.files import check_new_folder
 from ivideo.migration import Changes, adapt, join
@@ -45,13 +45,13 @@ def main(argv: list[str]) -> int:
     changes = wanted.changes
     if wanted.tokenizer is not None and changes != Changes():
         raise ValueError("tokenizer and a change of shape are given together; do the one, then the other on its result")
-    model, migration = hub.load(wanted.model), None
+    model, migration = checkpoint.load(wanted.model), None
     if wanted.tokenizer is not None:
         tokenizer = hub.find_tokenizer(wanted.tokenizer)
         model, migration = join(model, tokenizer, source=wanted.model, name=wanted.tokenizer)
     elif changes != Changes():
         model, migration = adapt(model, changes, source=wanted.model)
-    hub.save(model, wanted.folder, dtype=getattr(torch, wanted.dtype), migration=migration)
+    checkpoint.save(model, wanted.folder, dtype=getattr(torch, wanted.dtype), migration=migration)
     if migration is not None:
         print(migration.table())
     size = sum(path.stat().st_size for path in Path(wanted.folder).rglob("*") if path.is_file())

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ivideo.checkpoint import save
 from ivideo.config import parse
 from ivideo.data import EpisodeStore
 from ivideo.episode import Batch
-from ivideo.hub import find_tokenizer, save
+from ivideo.hub import find_tokenizer
 from ivideo.migration import Migration
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
