@@ -5,6 +5,7 @@ from typing import Any
 
 from ivideo.world_model import WorldModelConfig, layout_of
 from tokenizer import TokenizerConfig
+from tokenizer.elastic import check_change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,9 @@ class Changes:
             )
         # The levels that look at the context stay the same, whatever their sides are now.
         reach = old.max_attention_resolution * (resolution // stem) // (old.resolution // old.stem_stride)
-        return replace(old, context_frames=frames, max_attention_resolution=max(1, reach), **given)
+        made = replace(old, context_frames=frames, max_attention_resolution=max(1, reach), **given)
+        check_change(old, made)
+        return made
 
     def model_config(self, old: WorldModelConfig, tokenizer: TokenizerConfig) -> WorldModelConfig:
         """The config of the world model that the changes make of one, on a tokenizer that is changed already."""
