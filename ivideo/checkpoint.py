@@ -189,7 +189,7 @@ def _check_fit(tokenizer: VideoTokenizer, config: "WorldModelConfig", shapes: Ma
     try:
         with torch.device("meta"):
             plan = WorldModel(tokenizer, config)
-    except (RuntimeError, OverflowError, MemoryError) as error:
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # TypeError: a size beyond 64 bits
         raise ValueError(f"its configs describe tensors larger than any can be ({error})") from error
     llama, extras = _parts(shapes)
     check_llama_shapes(plan.transformer, llama)

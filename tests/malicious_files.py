@@ -137,6 +137,8 @@ VAST_MODELS: list[tuple[Callable[[Path], object], tuple[str, ...]]] = [
     (_edited(TRANSFORMER, "hidden_size", value=4 * HUGE), ("head_dim=2000000000000",)),
     (_edited(TRANSFORMER, "intermediate_size", value=HUGE), ("is expected",)),
     (_edited(SETTINGS, "embedding", "action_dim", value=HUGE), ("action_linear.weight",)),
+    (_edited(TOKENIZER, "context_length", value=HUGE**3), ("larger than any can be",)),
+    (_edited(TRANSFORMER, "intermediate_size", value=HUGE**3), ("larger than any can be",)),
     (_edited(SETTINGS, "embedding", "guide", value=10**6), ("embedding.guide",)),
     (_edited(SETTINGS, "embedding", "guide_blocks", value=10**9), ("embedding.guide_blocks is 1000000000",)),
 ]
