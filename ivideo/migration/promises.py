@@ -1,6 +1,7 @@
 """What each change leaves as it was, said as exactly as tests/unit/test_migration_promises.py checks it."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from ivideo.migration.report import Promise, Strength
 from ivideo.world_model import WorldModelConfig, layout_of
@@ -77,6 +78,7 @@ def of_model(
             strength="bit for bit" if grows else "nothing",
             holds="what is added starts at zero" if grows else "what is removed is missed",
         )
+    yield from _reread(old, new)
     if old.transformer.max_positions != new.transformer.max_positions:
         room = layout_of(old_tokenizer).max_frames(old.transformer.max_positions)
         fits = layout_of(new_tokenizer).max_frames(new.transformer.max_positions)
@@ -86,6 +88,27 @@ def of_model(
             holds=f"sequences that fit both; {fits} imagined frames are read at most (were {room}), and positions "
             "beyond those it was trained on want training",
         )
+
+
+def _reread(old: WorldModelConfig, new: WorldModelConfig) -> Iterator[Promise]:
+    """Settings that no tensor's shape shows, and under which the same tensors compute something else."""
+    for part in ("embedding", "transformer"):
+        mine, theirs = getattr(new, part), getattr(old, part)
+        for each in fields(mine):
+            before, after = getattr(theirs, each.name), getattr(mine, each.name)
+            if before == after or each.name in _SAID or each.name.endswith("dropout"):
+                continue
+            if each.name == "guide_blocks" and not (old.embedding.guide and new.embedding.guide):
+                continue
+            yield Promise(
+                change=f"{part}.{each.name} {before} -> {after}",
+                strength="nothing",
+                holds="the same weights compute something else: keep the old value, or train",
+            )
+
+
+_SAID = {"action_dim", "guide", "code_vectors", "max_positions", "vocab_size", "init_std", "attention"}
+"""Settings that have promises of their own, or that change no result."""
 
 
 def _grids(old: TokenizerConfig, new: TokenizerConfig) -> Iterator[Promise]:

@@ -53,9 +53,10 @@ def _refit(part: str, name: str, old: Sequence, new: Sequence, fresh: Tensor) ->
     if before is None:
         if part == "transformer":
             raise ValueError(f"the transformer has no {name} to start from; keep its number of layers")
-        if part == "heads" or name.startswith(_SILENT):
+        behind = name.startswith("guide.action.") and "guide.out.weight" not in old.tensors[part]
+        if part == "heads" or (name.startswith(_SILENT) and not behind):
             return Refit(tensor=torch.zeros_like(fresh), how="zero")
-        return Refit(tensor=fresh, how="drawn anew")
+        return Refit(tensor=fresh, how="drawn anew" if fresh.is_meta or bool(fresh.any()) else "zero")
     made = Refit(tensor=before)
     if part == "transformer" and name in _VOCABULARY:
         made = _vocabulary(before, old.layout, new.layout)

@@ -98,6 +98,18 @@ def test_heads_goals_and_options_leave_the_logits_before_the_first_update(option
 
 
 @pytest.mark.usefixtures("among_files")
+def test_a_setting_that_no_shape_shows_is_told_of() -> None:
+    options = ["--init", "model", "--model.embedding.action_dim", "2", "--model.embedding.action_on", "frame"]
+    _, report = build(settings(*options, "--model.transformer.heads", "4", "--model.heads.reward"))
+    assert report is not None
+    assert [(promise.change, promise.strength) for promise in report.promises] == [
+        ("embedding.action_on marker -> frame", "nothing"),
+        ("transformer.heads 2 -> 4", "nothing"),
+        ("max_positions 128 -> 1024", "bit for bit"),
+    ]
+
+
+@pytest.mark.usefixtures("among_files")
 def test_a_fine_tuned_model_keeps_the_report_of_its_start(tmp_path: Path) -> None:
     options = "--model.embedding.action_dim 2 --loop.batch_size 2 --evaluation.clips 1"
     run(f"train world-model {' '.join(WORLD)} --init free {options} --run.folder {tmp_path / 'run'}")
