@@ -190,7 +190,7 @@ def _check_fit(tokenizer: VideoTokenizer, config: "WorldModelConfig", shapes: Ma
         with torch.device("meta"):
             plan = WorldModel(tokenizer, config)
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # TypeError: a size beyond 64 bits
-        raise ValueError(f"its configs describe tensors larger than any can be ({error})") from error
+        raise ValueError(f"its configs describe tensors larger than any can be ({str(error)[:120]})") from error
     llama, extras = _parts(shapes)
     check_llama_shapes(plan.transformer, llama)
     expected = _shapes(_extras(plan))

@@ -98,7 +98,9 @@ def _expected_shapes(config: TokenizerConfig, path: Path) -> dict[str, tuple[int
         with torch.device("meta"):
             expected = VideoTokenizer(plain).state_dict()
     except (RuntimeError, TypeError, OverflowError, MemoryError) as error:  # TypeError: a size beyond 64 bits
-        raise ValueError(f"{path.parent / 'config.json'} describes tensors larger than any can be ({error})") from error
+        raise ValueError(
+            f"{path.parent / 'config.json'} describes tensors larger than any can be ({str(error)[:120]})"
+        ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     if plain is config:
         return shapes
