@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ivideo.episode import Episode as Episode
     from ivideo.episode import Segment as Segment
     from ivideo.layout import TokenLayout as TokenLayout
+    from ivideo.migration import Changes as Changes
+    from ivideo.migration import adapt as adapt
     from ivideo.simulate import PushingTable as PushingTable
     from ivideo.state import Prediction as Prediction
     from ivideo.state import RolloutState as RolloutState
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _OWNERS = {
     "Batch": "ivideo.episode",
+    "Changes": "ivideo.migration",
     "Episode": "ivideo.episode",
     "EpisodeStore": "ivideo.data",
     "Prediction": "ivideo.state",
@@ -41,6 +44,7 @@ _OWNERS = {
     "TokenLayout": "ivideo.layout",
     "WorldModel": "ivideo.world_model",
     "WorldModelConfig": "ivideo.world_model",
+    "adapt": "ivideo.migration",
     "grid": "ivideo.video",
     "open_episodes": "ivideo.data",
     "read_video": "ivideo.video",

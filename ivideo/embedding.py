@@ -39,6 +39,12 @@ class EmbeddingConfig:
     guide_blocks: int = 1
     """Residual blocks of those convolutions."""
 
+    def __post_init__(self) -> None:
+        if self.action_dim < 0:
+            raise ValueError(f"action_dim is {self.action_dim}; expected 0, for no actions, or more")
+        if self.guide < 0 or self.guide_blocks < 0:
+            raise ValueError(f"guide is {self.guide} and guide_blocks {self.guide_blocks}; expected 0 or more of each")
+
 
 class GuideBlock(nn.Module):
     """Two 3x3 convolutions around a skip connection."""

@@ -64,15 +64,16 @@ def _installation() -> Iterator[tuple[str, str]]:
 
 def _model(source: str) -> Iterator[tuple[str, str]]:
     """What a world model, or a tokenizer alone, is; from its configs and the headers of its weights."""
-    from ivideo import hub
+    from ivideo import checkpoint, hub
     from ivideo.world_model import layout_of
     from tokenizer import checkpoint as tokenizer_files
+    from tokenizer.weights import weights_path
     from transformer import checkpoint as transformer_files
 
     alone = _tokenizer_alone(source)
     folder = hub.resolve(source) if alone is None else alone
     home = folder / "tokenizer" if alone is None else folder
-    frames, codec = tokenizer_files.read_config(home), _Weights.of(tokenizer_files.weights_path(home))
+    frames, codec = tokenizer_files.read_config(home), _Weights.of(weights_path(home))
     yield "folder", str(folder)
     if alone is not None:
         yield "kind", "tokenizer"
@@ -80,7 +81,7 @@ def _model(source: str) -> Iterator[tuple[str, str]]:
         yield "tokenizer", _said(frames, codec)
         return
     weights = _Weights.of(transformer_files.weights_path(folder / "transformer"))
-    config = hub.read_config(folder, weights.shapes)
+    config = checkpoint.read_config(folder, weights.shapes)
     layout = layout_of(frames)
     shape, embedding = config.transformer, config.embedding
     goal = ", goal-conditioned" if config.goal_conditioned else ""

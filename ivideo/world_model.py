@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ivideo import hub, rollout
+from ivideo import checkpoint, hub, rollout
 from ivideo.embedding import EmbeddingConfig, SequenceEmbedding
 from ivideo.episode import Batch
 from ivideo.heads import Heads, HeadsConfig
@@ -281,20 +281,20 @@ class WorldModel(nn.Module):
         precision: Precision = "float32",
         revision: str | None = None,
     ) -> "WorldModel":
-        """A model from a folder or a Hugging Face Hub id, in the released layout or ours; see `ivideo.hub`.
+        """A model from a folder or a Hugging Face Hub id, in the released layout or ours; see `ivideo.checkpoint`.
 
         `dtype` computes everything in another type; `precision` stores the transformer's weights in it, see `reduce`.
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
         hub.check_device(device)
-        model = hub.load(source, revision=revision)
+        model = checkpoint.load(source, revision=revision)
         return model.to(device=device, dtype=dtype).reduce(precision).eval()
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Writes the model in the released layout; `dtype` stores weights in fewer bits (float16 halves the size)."""
         if self.transformer.head.scale is not None:
             raise ValueError("this model was reduced to int8, which has no stored form; save it before it is reduced")
-        hub.save(self, folder, dtype=dtype)
+        checkpoint.save(self, folder, dtype=dtype)
 
     def push_to_hub(self, repo: str, *, private: bool = False, message: str = "Upload world model") -> str:
         """Uploads what `save_pretrained` writes and returns the address; needs a Hub login."""

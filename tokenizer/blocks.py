@@ -186,12 +186,6 @@ class CrossAttention(nn.Module):
         seen = F.dropout(seen, dropout)
         return F.silu(x + rearrange(seen, "r (q h w) d -> (r q) d h w", h=height, w=width))
 
-    def keep_last_frames(self, frames: int) -> None:
-        """Serves clips of fewer context frames from now on, with the positions of the last ones."""
-        positions = self.q_pos_emb.shape[0]
-        assert frames * positions <= self.kv_pos_emb.shape[0]
-        self.kv_pos_emb = nn.Parameter(self.kv_pos_emb.detach()[-frames * positions :].clone())
-
     def _split(self, tokens: Tensor) -> Tensor:
         return rearrange(tokens, "r l (heads e) -> r heads l e", heads=self.heads)
 

@@ -15,15 +15,15 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from safetensors.torch import save_file
 
 from .config import EMAVQ, FSQ, GradientVQ, SimVQ, TokenizerConfig
 from .model import VideoTokenizer
+from .weights import WEIGHTS_FILE, check_shapes, read_shapes, read_weights, weights_path
 
 CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_MOST_BYTES = 1 << 20
+"""Of a config, which has a few kilobytes and is read whole."""
 
 # Released name of every field that the released configuration has.
 RELEASED_NAMES = {
@@ -101,14 +101,13 @@ def load_tokenizer(folder: Path | str) -> VideoTokenizer:
     """The tokenizer in `folder`, with float32 weights, on the CPU and in evaluation mode.
 
     Raises `FileNotFoundError` for files that are not there, and `ValueError` for a configuration that is not a
-    tokenizer's, for weights that do not fit it (naming each tensor) and for pickled weights.
+    tokenizer's, for weights that do not fit it (naming tensors) and for pickled weights.
     """
     folder = Path(folder)
-    tokenizer = VideoTokenizer(read_config(folder))
-    path = weights_path(folder)
-    tensors = _read_weights(path)
-    _check_tensors(tokenizer.state_dict(), tensors, path)
-    tokenizer.load_state_dict(tensors)
+    config, path = read_config(folder), weights_path(folder)
+    check_shapes(config, read_shapes(path), path)
+    tokenizer = VideoTokenizer(config)
+    tokenizer.load_state_dict(read_weights(path))
     return tokenizer.eval()
 
 
@@ -207,50 +206,14 @@ def _fits(value: object, hint: Any) -> bool:
 def _read_document(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; expected the folder of a saved tokenizer")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long; expected a config of some thousand")
     try:
         document = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not valid JSON ({error}): it is truncated or damaged; copy or download it again"
         ) from error
     if not isinstance(document, dict):
         raise ValueError(f"{path} holds a {type(document).__name__}; expected a JSON object")
     return document
-
-
-def weights_path(folder: Path | str) -> Path:
-    """The weights file in `folder`; `ValueError` where there are pickles instead, else `FileNotFoundError`."""
-    folder = Path(folder)
-    path = folder / WEIGHTS_FILE
-    if path.is_file():
-        return path
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in PICKLE_SUFFIXES)
-    if pickles:
-        raise ValueError(
-            f"{folder} holds pickled weights only ({', '.join(pickles)}), which can run code when they are opened; "
-            f"convert them to {WEIGHTS_FILE} where you trust them"
-        )
-    raise FileNotFoundError(f"{path} does not exist; expected the weights of a saved tokenizer")
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a whole safetensors file ({error}): it is truncated or damaged; copy or download it again"
-        ) from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
-
-
-def _check_tensors(expected: dict[str, Tensor], given: dict[str, Tensor], path: Path) -> None:
-    """Raises `ValueError` that names every tensor that is missing, unknown or of another shape."""
-    problems = [f"{name} is missing" for name in expected if name not in given]
-    problems += [f"{name} is unknown" for name in given if name not in expected]
-    problems += [
-        f"{name} has shape {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in given and given[name].shape != tensor.shape
-    ]
-    if problems:
-        raise ValueError(f"{path} does not fit its {CONFIG_FILE}: {'; '.join(problems)}")

@@ -9,6 +9,8 @@ from typing import Literal
 
 from .quantize import EMAVQ, FSQ, GradientVQ, QuantizerConfig, SimVQ
 
+_MOST_FSQ_CODES = 1 << 20  # all of them are laid out in memory, and no file of that size has to stand behind them
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerConfig:
@@ -159,6 +161,8 @@ class TokenizerConfig:
                 ("context_codes", self.quantizer.context_levels),
                 ("dynamics_codes", self.quantizer.dynamics_levels),
             ):
+                if prod(levels) > _MOST_FSQ_CODES:
+                    raise ValueError(f"FSQ levels make {prod(levels):,} codes; expected {_MOST_FSQ_CODES:,} at most")
                 if prod(levels) != getattr(self, name):
                     raise ValueError(
                         f"FSQ levels {tuple(levels)} make {prod(levels)} codes but {name} is {getattr(self, name)}; "

@@ -1,6 +1,5 @@
 """The video tokenizer: frames to codes and back, the context in full and later frames in a few codes each."""
 
-import copy
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -10,10 +9,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from .autoencoder import Decoder, Encoder
-from .blocks import CrossAttention
 from .codes import ContextFeatures, FrameCodes
 from .conditional import ConditionalDecoder, ConditionalEncoder
 from .config import TokenizerConfig
+from .elastic import refit
 from .quantize import Quantized, build_quantizer
 
 
@@ -157,12 +156,14 @@ class VideoTokenizer(nn.Module):
                 f"cannot turn {self.config.context_frames} context frames into {frames}; expected 1 to "
                 f"{self.config.context_frames}, since positions of further frames were never learned"
             )
-        clone = copy.deepcopy(self)
-        clone.config = replace(self.config, context_frames=frames)
-        for module in clone.modules():
-            if isinstance(module, CrossAttention):
-                module.keep_last_frames(frames)
-        return clone
+        return self.refitted(replace(self.config, context_frames=frames))
+
+    def refitted(self, config: TokenizerConfig) -> "VideoTokenizer":
+        """A copy in other shapes; `elastic` says which there are, and a ValueError which there are not."""
+        refits = refit(self.state_dict(), self.config, config)
+        clone = VideoTokenizer(config).to(self.quant_linear.weight)
+        clone.load_state_dict({name: made.tensor for name, made in refits.items()})
+        return clone.train(self.training)
 
     def _encode_context(self, frames: Tensor) -> tuple[list[Tensor], Quantized]:
         """The encoder's maps as [b c d h w], finest first, and the quantized latents as rows of (b c)."""

@@ -5,12 +5,12 @@ safetensors are read: a pickle can run code when it is opened.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -32,6 +32,8 @@ _LLAMA_MODULES = {
 }
 """Names of our modules, those of a block without its prefix, and of theirs whose weights they hold, stacked."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+_MOST_BYTES = 1 << 20
+"""Of a config, or of the header of a weights file; both have kilobytes, and are read before anything else is known."""
 
 
 def save_transformer(model: Transformer, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -46,7 +48,12 @@ def load_transformer(folder: str | Path, **changes: Any) -> Transformer:
     FileNotFoundError for a missing file; ValueError for an unsupported config, for a missing, extra or misshapen
     tensor, which it names, for a damaged file and for pickled weights.
     """
-    model = Transformer(read_config(folder, **changes))
+    config, shapes = read_config(folder, **changes), read_shapes(folder)
+    check_layers(config, shapes)
+    with torch.device("meta"):
+        plan = Transformer(config)
+    check_llama_shapes(plan, shapes)
+    model = Transformer(config)
     load_llama_state_dict(model, read_tensors(folder))
     return model.eval()
 
@@ -57,24 +64,35 @@ def llama_state_dict(model: Transformer) -> dict[str, Tensor]:
 
 
 def load_llama_state_dict(model: Transformer, tensors: Mapping[str, Tensor]) -> None:
-    """Copies weights with Hugging Face names into the model, all or none.
+    """Copies weights with Hugging Face names into the model, all or none; raises as `check_llama_shapes` does."""
+    check_llama_shapes(model, {name: tensor.shape for name, tensor in tensors.items()})
+    with torch.no_grad():
+        for name, view in _views(model):
+            view.copy_(tensors[name])
 
-    ValueError naming the tensors that are missing, that the model has no place for, or whose shape differs.
+
+def check_layers(config: TransformerConfig, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Refuse a config of more layers than there are tensors, before a module is made for each of them."""
+    if config.layers > len(shapes):
+        raise ValueError(f"the config names {config.layers} layers, but there are {len(shapes)} tensors")
+
+
+def check_llama_shapes(model: Transformer, shapes: Mapping[str, Sequence[int]]) -> None:
+    """ValueError naming the tensors that are missing, that the model has no place for, or whose shape differs.
+
+    The model may be on the meta device, where it takes no memory.
     """
     views = dict(_views(model))
-    faults = [f"{name} is missing" for name in views if name not in tensors]
-    faults += [f"{name} is not part of this model" for name in tensors if name not in views]
+    faults = [f"{name} is missing" for name in views if name not in shapes]
+    faults += [f"{name} is not part of this model" for name in shapes if name not in views]
     faults += [
-        f"{name} is {list(tensors[name].shape)} where {list(view.shape)} is expected"
+        f"{name} is {list(shapes[name])} where {list(view.shape)} is expected"
         for name, view in views.items()
-        if name in tensors and tensors[name].shape != view.shape
+        if name in shapes and tuple(shapes[name]) != tuple(view.shape)
     ]
     if faults:
         more = f"; and {len(faults) - 6} more" if len(faults) > 6 else ""
         raise ValueError(f"the weights do not fit the config: {'; '.join(faults[:6])}{more}; are both of one model?")
-    with torch.no_grad():
-        for name, view in views.items():
-            view.copy_(tensors[name])
 
 
 def read_config(folder: str | Path, **changes: Any) -> TransformerConfig:
@@ -82,9 +100,11 @@ def read_config(folder: str | Path, **changes: Any) -> TransformerConfig:
     path = Path(folder) / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; a transformer's folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long; expected a Llama config of a few thousand")
     try:
         llama = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not valid JSON ({error}): it is truncated or damaged; fetch it again") from error
     if not isinstance(llama, dict):
         raise ValueError(f"{path} holds a {type(llama).__name__} where a Llama config, a JSON object, is expected")
@@ -105,19 +125,39 @@ def write_config(config: TransformerConfig, folder: str | Path) -> None:
 def read_tensors(folder: str | Path) -> dict[str, Tensor]:
     """All tensors of a folder's `model.safetensors`, as stored.
 
-    FileNotFoundError where there is none; ValueError where it is damaged, or where there are only pickled weights.
+    FileNotFoundError where there is none; ValueError where it is damaged, holds numbers that are none, or where there
+    are only pickled weights.
     """
     path = weights_path(folder)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no complete safetensors file ({error}): it is truncated or damaged; fetch it again"
-        ) from error
+        raise _damaged(path, error) from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise ValueError(f"{path}: {name} holds NaN or infinite weights; fetch it again, or an earlier checkpoint")
+    return tensors
+
+
+def read_shapes(folder: str | Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors, from the file's header alone; raises as `read_tensors` does."""
+    path = weights_path(folder)
+    try:
+        with safe_open(path, framework="pt") as tensors:
+            return {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: SafetensorError) -> ValueError:
+    return ValueError(f"{path} is no complete safetensors file ({error}): it is truncated or damaged; fetch it again")
 
 
 def weights_path(folder: str | Path) -> Path:
-    """The weights file in a folder; ValueError where there are pickles instead, else FileNotFoundError."""
+    """The weights file in a folder; ValueError where there are pickles instead, else FileNotFoundError.
+
+    A header that is too long for a model's tensors is a ValueError too: it would be read whole.
+    """
     path = Path(folder) / WEIGHTS_FILE
     if not path.is_file():
         pickled = sorted(file.name for pattern in _PICKLES for file in Path(folder).glob(pattern))
@@ -127,6 +167,10 @@ def weights_path(folder: str | Path) -> Path:
                 f"pickle can run code; convert them to {WEIGHTS_FILE} with safetensors where you trust them"
             )
         raise FileNotFoundError(f"{path} does not exist; a transformer's folder holds {CONFIG_FILE} and {WEIGHTS_FILE}")
+    with path.open("rb") as stream:
+        header = int.from_bytes(stream.read(8), "little")
+    if _MOST_BYTES < header <= path.stat().st_size:
+        raise ValueError(f"{path} has a header of {header:,} bytes; expected a few thousand, for a few hundred tensors")
     return path
 
 

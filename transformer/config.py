@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
 _LLAMA_NAMES = {
@@ -56,9 +57,10 @@ class TransformerConfig:
             )
         if not 0 <= self.attention_dropout < 1:
             raise ValueError(f"attention_dropout={self.attention_dropout} is no probability below 1; choose 0 to 0.99")
-        if min(self.rope_theta, self.norm_eps, self.init_std) <= 0:
+        if not all(0 < value < inf for value in (self.rope_theta, self.norm_eps, self.init_std)):
             raise ValueError(
-                f"rope_theta={self.rope_theta}, norm_eps={self.norm_eps} and init_std={self.init_std} must be above 0"
+                f"rope_theta={self.rope_theta}, norm_eps={self.norm_eps} and init_std={self.init_std} must be above 0 "
+                "and finite"
             )
 
     @property
@@ -98,9 +100,13 @@ class TransformerConfig:
         """The config that a Hugging Face `LlamaConfig` describes; keywords replace fields.
 
         Old files (`rope_theta`) and new ones (`rope_parameters`) are read. ValueError for a missing size and for
-        whatever this architecture has not: tied embeddings, grouped queries, scaled rotary angles, biases, another
-        activation or model type.
+        whatever this architecture has not: code of its own, tied embeddings, grouped queries, scaled rotary angles,
+        biases, another activation or model type.
         """
+        if "auto_map" in llama:
+            raise ValueError(
+                "the Llama config names code of its own (auto_map), which is never run here; remove the key"
+            )
         missing = [_LLAMA_NAMES[name] for name in _REQUIRED if llama.get(_LLAMA_NAMES[name]) is None]
         if missing:
             raise ValueError(f"the Llama config lacks {', '.join(missing)}; is it the config.json of a transformer?")

@@ -36,18 +36,29 @@ class SwiGLU(nn.Module):
         return out
 
 
+_ROTARY_AT_FIRST = 4096
+
+
 class RotaryTable(nn.Module):
-    """Cosines and sines of the rotary position embedding for every position (arXiv 2104.09864)."""
+    """Cosines and sines of the rotary position embedding for every position (arXiv 2104.09864).
+
+    The table of a long limit grows as it is used: the limit is a number in a file, and memory is not taken on its word.
+    """
 
     table: Tensor
 
     def __init__(self, positions: int, head_dim: int, theta: float) -> None:
         super().__init__()
-        self.positions, self.head_dim, self.theta = positions, head_dim, theta
+        self.limit, self.head_dim, self.theta = positions, head_dim, theta
+        self.positions = min(positions, _ROTARY_AT_FIRST)
         self.register_buffer("table", self._compute(torch.get_default_device()), persistent=False)
 
     def forward(self, start: int, stop: int) -> tuple[Float[Tensor, "s half"], Float[Tensor, "s half"]]:
         """Cosines and sines of positions `start:stop`, in float32."""
+        if self.positions < stop <= self.limit:
+            self.positions = min(self.limit, 2 * stop)
+            with torch.inference_mode(False):  # training may read it later
+                self.table = self._compute(self.table.device)
         cos, sin = self.table[:, start:stop].unbind()
         return cos, sin
 

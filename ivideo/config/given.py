@@ -57,7 +57,17 @@ def unmark(node: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML silently keeps the last, and keys that are no text."""
+    """Refuses a key that stands twice, of which YAML silently keeps the last, keys that are no text, and aliases.
+
+    Aliases of aliases make a document of a few lines as large as one likes.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="aliases are not read here; write the value out", problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -74,6 +84,8 @@ def load_yaml(text: str, where: str) -> Any:
     """Plain values of a YAML text; `ValueError` names `where` and the line."""
     try:
         return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise ValueError(f"{where}: no valid YAML for settings: it is nested too deeply") from None
     except yaml.YAMLError as error:
         spot = getattr(error, "problem_mark", None)
         line = f", line {spot.line + 1}" if spot else ""

@@ -64,7 +64,8 @@ class Leaf:
 def leaves(cls: Any, tree: Tree | None = None, prefix: str = "", default: Any = MISSING) -> Iterator[Leaf]:
     """Every key below a dataclass; with a `tree`, only those of the kinds which it chooses, else of all kinds."""
     hints = get_type_hints(cls)
-    docs = {entry.arg_name: entry.description or "" for entry in parse_from_object(cls).params}
+    owners = [owner for owner in reversed(cls.__mro__) if is_dataclass(owner)]  # docstrings stand where fields do
+    docs = {entry.arg_name: entry.description or "" for owner in owners for entry in parse_from_object(owner).params}
     for field in fields(cls):
         if not field.init:
             continue

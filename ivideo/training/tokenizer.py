@@ -79,7 +79,7 @@ def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episo
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
-    tokenizer = start_tokenizer(settings.tokenizer, settings.init)
+    tokenizer, migration = start_tokenizer(settings.tokenizer, settings.init)
     train, held = episodes or settings.data.open(settings.tokenizer.resolution)
     training = TokenizerObjective(settings, tokenizer, train)
     clips = settings.data.clips(held, settings.evaluation.clips, context=settings.tokenizer.context_frames)
@@ -89,6 +89,11 @@ def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episo
         def evaluate(step: int) -> Evaluation:
             return reconstruct(tokenizer, clips, settings.evaluation.pictures)
 
+        def export(folder: Path) -> None:
+            save_tokenizer(tokenizer, folder)
+            if migration is not None:
+                migration.write(folder)
+
         return fit(
             training.module,
             training.loss,
@@ -97,7 +102,7 @@ def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episo
             optimizer=settings.optimizer,
             run=run,
             evaluate=evaluate,
-            export=lambda folder: save_tokenizer(tokenizer, folder),
+            export=export,
             headline=HEADLINE,
         )
 

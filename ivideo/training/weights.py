@@ -1,74 +1,61 @@
-"""Trained weights to start from or to build on, wherever they lie."""
+"""Trained weights to start from, wherever they lie and whatever their shapes."""
 
+import sys
 from dataclasses import fields
-from pathlib import Path
 
-from torch import Tensor
-
-from ivideo import hub
+from ivideo.hub import find_tokenizer
+from ivideo.migration import Migration
+from ivideo.migration.adaptation import check_whole, refit_tokenizer, take_over
+from ivideo.training.process import is_first
 from ivideo.world_model import WorldModel
 from tokenizer import TokenizerConfig, VideoTokenizer
-from tokenizer.checkpoint import load_tokenizer
 
 
-def find_tokenizer(source: str) -> VideoTokenizer:
-    """Return the tokenizer at `source`: a run, a tokenizer's folder, a world model's, or a Hub id of one."""
-    path = Path(source).expanduser()
-    for folder in (path, path / "model", path / "tokenizer", path / "model" / "tokenizer"):
-        if (folder / "config.json").is_file():
-            return load_tokenizer(folder)
-    if (path / "config.yaml").is_file():
-        raise FileNotFoundError(f"{path} is a run that has saved no model yet; let it reach its first checkpoint")
-    return load_tokenizer(hub.resolve(source) / "tokenizer")
+def start_tokenizer(config: TokenizerConfig, init: str | None) -> tuple[VideoTokenizer, Migration | None]:
+    """Return a new tokenizer, with the weights at `init` if that is given, and what became of them.
 
-
-def start_tokenizer(config: TokenizerConfig, init: str | None) -> VideoTokenizer:
-    """Return a new tokenizer, with the weights at `init` if that is given.
-
-    Where the checkpoint was trained on more context frames than `config` has, it is cut to the last ones. Any other
-    difference in shape is a ValueError that names it.
+    What `tokenizer.elastic` can change is changed; any other difference is a ValueError that names it.
     """
     if init is None:
-        return VideoTokenizer(config)
+        return VideoTokenizer(config), None
     found = find_tokenizer(init)
-    if found.config.context_frames > config.context_frames:
-        found = found.with_context_frames(config.context_frames)
-    for field in fields(TokenizerConfig):
-        mine, theirs = getattr(config, field.name), getattr(found.config, field.name)
-        if mine != theirs and field.name != "dropout":
-            raise ValueError(
-                f"the tokenizer at {init} has {field.name} {theirs}, but tokenizer.{field.name} is {mine}; "
-                "write the checkpoint's value, or start without --init"
-            )
-    tokenizer = VideoTokenizer(config)  # with this config's dropout
-    tokenizer.load_state_dict(found.state_dict())
-    return tokenizer
+    try:
+        tokenizer, report = refit_tokenizer(found, config, source=init)
+    except ValueError as error:
+        differing = [
+            f"{field.name} {getattr(found.config, field.name)}"
+            for field in fields(TokenizerConfig)
+            if getattr(found.config, field.name) != getattr(config, field.name) and field.name != "dropout"
+        ]
+        raise ValueError(
+            f"the tokenizer at {init} has {', '.join(differing)}; write that under tokenizer, or start without --init: "
+            f"{error}"
+        ) from error
+    _tell(report)
+    return tokenizer, report
 
 
-def start_from(model: WorldModel, init: str) -> list[str]:
-    """Copy into `model` all that the world model at `init` has in common with it; return the names of what is new.
+def start_from(model: WorldModel, init: str) -> Migration:
+    """Copy into `model` all that the world model at `init` knows, print and return what became of it.
 
-    The transformers must be of one shape; an action projection or a head that only one of the two has is left out.
+    An action projection or a head that only one of the two has starts at zero, or is left out. The transformers must
+    be of one shape; a ValueError names what is not.
     """
     found = WorldModel.from_pretrained(init)
-    theirs, mine = found.transformer.state_dict(), model.transformer.state_dict()
-    wrong = [name for name, value in mine.items() if name not in theirs or theirs[name].shape != value.shape]
-    if wrong or theirs.keys() - mine.keys():
-        name = wrong[0] if wrong else sorted(theirs.keys() - mine.keys())[0]
-        raise ValueError(
-            f"the transformer at {init} has {name} {_shape(theirs.get(name))}, this one {_shape(mine.get(name))}; "
-            "write the same model.transformer and tokenizer codebooks, or start without --init"
-        )
-    model.transformer.load_state_dict(theirs)
-    new = []
-    for part in ("embedding", "heads"):
-        given: dict[str, Tensor] = getattr(found, part).state_dict()
-        for name, value in getattr(model, part).state_dict().items():
-            if name in given and given[name].shape == value.shape:
-                value.copy_(given[name])
-            else:
-                new.append(f"{part}.{name}")
-    return new
+    check_whole(found)
+    for name in ("context_codes", "dynamics_codes"):
+        mine, theirs = getattr(model.layout, name), getattr(found.layout, name)
+        if mine != theirs:
+            raise ValueError(
+                f"the world model at {init} reads {name} {theirs}, the tokenizer has {mine}; take one with the same "
+                f"codebooks, or let `ivideo convert {init} FOLDER --{name} {mine}` make them larger"
+            )
+    try:
+        report = take_over(model, found, source=init)
+    except ValueError as error:
+        raise ValueError(f"{init} is no start for model: {error}; write the same, or start without --init") from error
+    _tell(report)
+    return report
 
 
 def with_context(tokenizer: VideoTokenizer, frames: int | None) -> VideoTokenizer:
@@ -78,5 +65,6 @@ def with_context(tokenizer: VideoTokenizer, frames: int | None) -> VideoTokenize
     return tokenizer.with_context_frames(frames)
 
 
-def _shape(tensor: Tensor | None) -> str:
-    return "nothing" if tensor is None else str(list(tensor.shape))
+def _tell(report: Migration) -> None:
+    if is_first():
+        print(report.table(), file=sys.stderr)

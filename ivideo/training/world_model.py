@@ -2,14 +2,18 @@
 
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ivideo.checkpoint import save
 from ivideo.config import parse
 from ivideo.episode import Batch
+from ivideo.hub import find_tokenizer
+from ivideo.migration import Migration
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig, model_inputs
@@ -22,7 +26,7 @@ from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.token_cache import TokenCache
-from ivideo.training.weights import find_tokenizer, start_from, with_context
+from ivideo.training.weights import start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
 
 
@@ -87,7 +91,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
-    model, loop = build(settings), settings.loop
+    (model, migration), loop = build(settings), settings.loop
     train, held = episodes or settings.data.open(model.tokenizer.config.resolution, transformer=True)
     check(settings, model, train)
     if model.config.remember is None:
@@ -109,7 +113,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
             "optimizer": settings.optimizer,
             "run": run,
             "evaluate": evaluate,
-            "export": model.save_pretrained,
+            "export": partial(save, model, migration=migration),
             "headline": headline(settings.data.frames - model.context_frames, bool(model.action_dim)),
         }
         model.train()
@@ -136,8 +140,8 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
         return fit(model, loss, lambda index: model_inputs(windows.batch(index, loop.batch_size), model), **common)
 
 
-def build(settings: WorldModelTraining) -> WorldModel:
-    """Return the model that training starts from, its tokenizer frozen."""
+def build(settings: WorldModelTraining) -> tuple[WorldModel, Migration | None]:
+    """Return the model that training starts from, its tokenizer frozen, and what became of the weights at `init`."""
     if settings.tokenizer is not None:
         tokenizer = find_tokenizer(settings.tokenizer)
     elif settings.init is not None:
@@ -148,9 +152,7 @@ def build(settings: WorldModelTraining) -> WorldModel:
         )
     tokenizer = with_context(tokenizer, settings.context_frames).requires_grad_(False)
     model = WorldModel(tokenizer, settings.model)
-    if settings.init is not None:
-        start_from(model, settings.init)
-    return model
+    return model, None if settings.init is None else start_from(model, settings.init)
 
 
 def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -> None:

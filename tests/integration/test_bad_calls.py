@@ -131,7 +131,7 @@ def test_saving_that_fails_leaves_nothing(model: WorldModel, tmp_path: Path, mon
     def fail(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ivideo.hub.write_tensors", fail)
+    monkeypatch.setattr("ivideo.checkpoint.write_tensors", fail)
     with pytest.raises(OSError, match="No space left on device"):
         model.save_pretrained(tmp_path / "model")
     assert not list(tmp_path.iterdir())

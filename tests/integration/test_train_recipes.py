@@ -16,11 +16,11 @@ from ivideo.cli import main
 from ivideo.config import load_config
 from ivideo.data import EpisodeStore, SegmentSampler
 from ivideo.episode import Batch, Episode
+from ivideo.hub import find_tokenizer
 from ivideo.training import checkpoints
 from ivideo.training.held_out import dream, reconstruct
 from ivideo.training.token_cache import TokenCache
 from ivideo.training.tokenizer import TokenizerObjective, TokenizerTraining, train_tokenizer
-from ivideo.training.weights import find_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
 from ivideo.world_model import WorldModel
 from tokenizer import VideoTokenizer, losses

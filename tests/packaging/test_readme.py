@@ -1,4 +1,4 @@
-"""What the README says can be typed: its Python runs, its commands are known, its targets exist."""
+"""What the README and docs/transfer.md say can be typed: its Python runs, its commands are known, its targets exist."""
 
 import re
 import shlex
@@ -10,9 +10,12 @@ from ivideo.cli import VERBS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TRANSFER = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"<!-- runs -->\n```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(
-    set(re.findall(r"^(ivideo .*?)(?: *#.*)?$", README, re.MULTILINE) + re.findall(r"`(ivideo .*?)`", README))
+    set(
+        re.findall(r"^(ivideo .*?)(?: *#.*)?$", README + TRANSFER, re.MULTILINE) + re.findall(r"`(ivideo .*?)`", README)
+    )
 )
 
 

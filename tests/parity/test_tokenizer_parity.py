@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tokenizer import FrameCodes, TokenizerLoss, VideoTokenizer
-from tokenizer.checkpoint import CONFIG_FILE, WEIGHTS_FILE, load_tokenizer, save_tokenizer
+from tokenizer.checkpoint import CONFIG_FILE, load_tokenizer, save_tokenizer
+from tokenizer.weights import WEIGHTS_FILE
 
 EXCERPT = Path(__file__).parent / "data" / "tiny64"
 GOLDEN = os.environ.get("IVIDEO_GOLDEN")

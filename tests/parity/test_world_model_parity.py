@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ivideo import hub
+from ivideo import checkpoint
 from ivideo.embedding import EmbeddingConfig
 from ivideo.heads import HeadsConfig, symlog
 from ivideo.tokens import TokenBatch
@@ -198,7 +198,7 @@ def test_pixels_of_the_whole_record(golden: Path, tmp_path: Path) -> None:
     whole = load_file(golden / "io.safetensors")
     shutil.copytree(golden / "tokenizer", tmp_path / "tokenizer")
     shutil.copytree(golden / "transformer_action", tmp_path / "transformer")
-    model = hub.load(tmp_path).eval()
+    model = checkpoint.load(tmp_path).eval()
     ids, rewards, frames = rollout(model, whole["pixel_uint8"][:, :CONTEXT], whole["actions"][:, CONTEXT - 1 : -1])
     assert torch.equal(ids, whole["ro.tokens"])
     torch.testing.assert_close(rewards, whole["ro.rewards"][..., 0], rtol=0, atol=1e-4)

@@ -12,12 +12,12 @@ from safetensors.torch import load_file, save_file
 from tokenizer import EMAVQ, FSQ, SimVQ, TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import (
     CONFIG_FILE,
-    WEIGHTS_FILE,
     config_from_json,
     config_to_json,
     load_tokenizer,
     save_tokenizer,
 )
+from tokenizer.weights import WEIGHTS_FILE
 
 SMALL = TokenizerConfig(
     resolution=16, channels=(8, 16), blocks_per_level=1, latent_channels=8, code_dim=4, context_codes=32,

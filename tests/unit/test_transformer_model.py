@@ -154,3 +154,15 @@ def test_flash_attention_is_called_in_its_own_layout(monkeypatch: pytest.MonkeyP
     flash = Transformer(replace(CONFIG, attention="flash")).eval()
     flash.load_state_dict(model.state_dict())
     torch.testing.assert_close(flash(embeddings()), model(embeddings()))
+
+
+def test_a_long_limit_takes_memory_only_where_it_is_used() -> None:
+    table = RotaryTable(10**12, 8, 10000.0)
+    assert table.table.numel() < 10**5
+    whole = RotaryTable(10_000, 8, 10000.0)
+    with torch.inference_mode():
+        grown = table(5000, 6000)
+    expected = torch.outer(torch.arange(5000.0, 6000.0), 1 / 10000.0 ** (torch.arange(0, 8, 2) / 8))
+    torch.testing.assert_close(grown, (expected.cos(), expected.sin()), rtol=0, atol=1e-4)
+    assert all(torch.equal(a, b) for a, b in zip(whole(0, 10), table(0, 10), strict=True))
+    assert not table.table.is_inference()
