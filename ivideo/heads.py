@@ -47,6 +47,12 @@ class Heads(nn.Module):
         """Whether anything is read at a frame's last token, which then needs a pass of its own."""
         return self.reward is not None or self.termination is not None
 
+    @property
+    def loss_names(self) -> list[str]:
+        """What `losses` gives."""
+        heads = {"reward": self.reward, "termination": self.termination, "action": self.action}
+        return [name for name, head in heads.items() if head is not None]
+
     def rewards(self, last: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"] | None:
         """Arrival rewards in the environment's own scale."""
         return None if self.reward is None else symexp(self.reward(last).squeeze(-1))

@@ -14,7 +14,7 @@ from ivideo.embedding import EmbeddingConfig, SequenceEmbedding
 from ivideo.episode import Batch
 from ivideo.heads import Heads, HeadsConfig
 from ivideo.layout import TokenLayout
-from ivideo.losses import masked_mean, soft_targets
+from ivideo.losses import HarmoniousWeights, masked_mean, soft_targets
 from ivideo.state import Prediction, RolloutState
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
@@ -39,6 +39,9 @@ class WorldModelConfig:
     code_smoothing: float = 0.0
     """Spread a target over codes with near vectors: the temperature of a softmax over minus squared distances, in
     units of the median squared distance between neighbours; 0 is the plain cross-entropy. Needs vocabulary dynamics."""
+    loss_weights: Literal["fixed", "harmonious"] = "fixed"
+    """How the cross-entropy and the heads' losses are weighed: as the heads' settings say, with the cross-entropy per
+    token (as released), or by scales learned beside the weights, with the cross-entropy per frame (HarmonyDream)."""
     goal_conditioned: bool = False
     """The first context frame is the goal to reach; train on segments in goal-first order (`SegmentSampler`)."""
     remember: int | None = None
@@ -65,6 +68,8 @@ class WorldModel(nn.Module):
         self.transformer = Transformer(replace(config.transformer, vocab_size=self.layout.vocab_size))
         self.embedding = SequenceEmbedding(config.embedding, self.layout, tokenizer.config, self.transformer)
         self.heads = Heads(config.heads, config.transformer.width, config.embedding.action_dim)
+        names = ["cross_entropy", *self.heads.loss_names]
+        self.harmony = HarmoniousWeights(names) if config.loss_weights == "harmonious" else None
         if config.goal_conditioned and self.layout.context_frames < 2:
             raise ValueError("a goal-conditioned model needs at least 2 context frames: the goal and the present")
 
@@ -124,7 +129,10 @@ class WorldModel(nn.Module):
         return self.token_loss(self.tokenize(batch))
 
     def token_loss(self, tokens: TokenBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy per predicted token in nats, plus the weighted losses of the heads."""
+        """Cross-entropy per predicted token in nats, plus the weighted losses of the heads; see `loss_weights`.
+
+        The parts are the same however they are weighed.
+        """
         hidden = self.forward(tokens.codes, tokens.actions)
         losses = {"cross_entropy": self._cross_entropy(hidden, tokens)}
         losses |= self.heads.losses(
@@ -134,8 +142,13 @@ class WorldModel(nn.Module):
             terminals=tokens.terminals,
             mask=tokens.mask,
         )
-        total = torch.stack(list(losses.values())).sum()
-        return total, {name: value.detach() for name, value in losses.items()}
+        parts = {name: value.detach() for name, value in losses.items()}
+        if self.harmony is None:
+            return torch.stack(list(losses.values())).sum(), parts
+        total = self.harmony(losses | {"cross_entropy": losses["cross_entropy"] * self._targets_per_frame})
+        if self.training:
+            parts |= {f"sigma/{name}": value for name, value in self.harmony.sigmas().items()}
+        return total, parts
 
     def forward(self, codes: FrameCodes, actions: Float[Tensor, "b f a"] | None = None) -> Float[Tensor, "b s d"]:
         """Final-norm states of a whole segment; `actions[:, i]` leads to predicted frame i, None adds none."""
@@ -156,6 +169,11 @@ class WorldModel(nn.Module):
             return logits if scores is None else logits + scores
         logits = self.transformer.logits(hidden)
         return logits if scores is None else logits + F.pad(scores, (start, logits.shape[-1] - stop))
+
+    @property
+    def _targets_per_frame(self) -> int:
+        dynamics = self.config.vocabulary == "dynamics"
+        return self.layout.dynamics_tokens if dynamics else self.layout.frame_length
 
     def _cross_entropy(self, hidden: Tensor, tokens: TokenBatch) -> Tensor:
         if self.config.vocabulary == "dynamics":
