@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
+from ivideo.controls import Controls
 from tokenizer import FrameCodes
 
 
@@ -21,6 +22,15 @@ class TokenBatch:
     rewards: Float[Tensor, "b f"] | None = None
     terminals: Float[Tensor, "b f"] | None = None
     mask: Bool[Tensor, "b f"] | None = None
+    domains: Int64[Tensor, " b"] | None = None
+    """Whose actions each row's are."""
+    text: Float[Tensor, "b e"] | None = None
+    """Each row's instruction, embedded."""
+
+    @property
+    def controls(self) -> Controls:
+        """What each row is told."""
+        return Controls(actions=self.actions, domains=self.domains, text=self.text)
 
     def __len__(self) -> int:
         return len(self.codes.dynamics)
@@ -55,4 +65,11 @@ class TokenBatch:
         )
 
     def _extras(self) -> dict[str, Tensor | None]:
-        return {"actions": self.actions, "rewards": self.rewards, "terminals": self.terminals, "mask": self.mask}
+        return {
+            "actions": self.actions,
+            "rewards": self.rewards,
+            "terminals": self.terminals,
+            "mask": self.mask,
+            "domains": self.domains,
+            "text": self.text,
+        }

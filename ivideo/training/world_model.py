@@ -95,6 +95,8 @@ def train_world_model(
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
+    if model.embodiments.domains:
+        model.state_ranges(_actions_by_domain(model, train))
     windows = settings.data.sampler(train, loop.seed)
     clips = settings.data.clips(held, settings.evaluation.clips)
     stored = replace(settings, resume=False, overwrite=False)
@@ -166,6 +168,12 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStor
             f"model.embedding.action_dim is {model.action_dim}, but {data.source} holds {has}; "
             f"set it to {episodes.action_dim or 0}"
         )
+    if len(model.embodiments.domains) > 1:
+        known = ", ".join(model.embodiments.names)
+        raise ValueError(
+            f"the model knows the domains {known}, but {data.source} does not say of which its episodes are; name one "
+            "domain, or train on a mixture"
+        )
     if settings.model.heads.reward and not episodes.has_rewards:
         raise ValueError(f"model.heads.reward is set, but {data.source} holds no rewards; turn it off")
     length, limit = layout.sequence_length(data.frames - model.context_frames), settings.model.transformer.max_positions
@@ -174,6 +182,12 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStor
             f"windows of {data.frames} frames make {length} tokens, over model.transformer.max_positions {limit}; "
             f"raise it, or set data.frames to {model.context_frames + model.max_frames} at most"
         )
+
+
+def _actions_by_domain(model: WorldModel, episodes: EpisodeStore) -> dict[str, Tensor]:
+    """All actions of the only domain there is."""
+    actions = [episode.actions for episode in episodes if episode.actions is not None]
+    return {model.embodiments.names[0]: torch.cat(actions)} if actions else {}
 
 
 def headline(frames: int, acts: bool) -> tuple[str, ...]:
