@@ -107,12 +107,14 @@ class Embodiments:
     def _check_domains(self, actions: Tensor, size: int, ids: Tensor, where: str) -> None:
         for number in ids.unique().tolist():
             domain = self.domains[number]
-            if not domain.action_dim:
-                raise ValueError(f"{where}domain {domain.name} takes no actions; leave them out")
             beyond = actions[..., domain.action_dim :]
             beyond = beyond[ids == number] if beyond.ndim and len(beyond) == len(ids) else beyond
             padded = size == self.action_dim and not beyond.any()
-            if size != domain.action_dim and not padded:
+            if padded:
+                continue
+            if not domain.action_dim:
+                raise ValueError(f"{where}domain {domain.name} takes no actions; leave them out")
+            if size != domain.action_dim:
                 raise ValueError(
                     f"{where}an action has {size} values; domain {domain.name} takes {domain.action_dim}, padded with "
                     f"zeros to {self.action_dim} where domains are mixed"

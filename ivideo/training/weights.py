@@ -65,8 +65,11 @@ def start_from(model: WorldModel, init: str) -> list[str]:
     new = []
     for part in ("embedding", "heads"):
         given: dict[str, Tensor] = getattr(found, part).state_dict()
-        for name, value in getattr(model, part).state_dict().items():
-            if name in given and given[name].shape == value.shape:
+        mine = getattr(model, part).state_dict()
+        # A projection is taken over as a whole or not at all: the bias of another action space says nothing.
+        other = {_owner(name) for name, value in mine.items() if name not in given or given[name].shape != value.shape}
+        for name, value in mine.items():
+            if _owner(name) not in other:
                 value.copy_(given[name])
             else:
                 new.append(f"{part}.{name}")
@@ -80,6 +83,11 @@ def with_context(tokenizer: VideoTokenizer, frames: int | None) -> VideoTokenize
     if frames is None or frames == tokenizer.config.context_frames:
         return tokenizer
     return tokenizer.with_context_frames(frames)
+
+
+def _owner(name: str) -> str:
+    """The layer that a tensor belongs to; the vectors of domains are each their own."""
+    return name if name.startswith("domain.") else name.rpartition(".")[0]
 
 
 def _shape(tensor: Tensor | None) -> str:
