@@ -28,9 +28,6 @@ from ivideo.layout import TokenLayout
 from tokenizer import FrameCodes, TokenizerConfig
 from transformer import Transformer
 
-TOLD = ("action.", "text.", "domain.", "guide.action.")
-"""How the names begin of a `SequenceEmbedding`'s tensors that read what is told; at zero, nothing is heard."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingConfig:

@@ -78,6 +78,18 @@ class Embodiments:
             raise ValueError(f"{len(each)} domains are named for {batch} rows; expected one for all, or one for each")
         return torch.tensor([self._number(one) for one in each]).expand(batch).clone()
 
+    def known(self, ids: Int64[Tensor, " b"] | None) -> Int64[Tensor, " b"] | None:
+        """The numbers themselves, where they are all domains of this model; None for a model without domains."""
+        if ids is None or not self.domains:
+            return None
+        low, high = int(ids.min()), int(ids.max())
+        if not 0 <= low <= high < len(self.domains):
+            raise ValueError(
+                f"the batch has rows of domains {low} to {high}; this model knows {self._listed()}: name every data "
+                "set of the mixture in embedding.domains, in its order"
+            )
+        return ids
+
     def check(self, actions: Tensor, ids: Int64[Tensor, " b"] | None = None, where: str = "") -> None:
         """Refuse actions whose size is not that of their rows' domain, or not finite; rows are the first axis."""
         if not self.action_dim:

@@ -1,5 +1,6 @@
 """Writing files and folders so that nothing that existed is damaged; what a mistyped path could have meant."""
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -78,6 +79,32 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
+
+
+def read_lines(file: Path) -> list[str]:
+    """Return the lines of a text that are neither empty nor a comment (`#`); errors name the file."""
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: {nearby(file)}")
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text; expected one name a line") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def digest(file: Path) -> str:
+    """Return a file's SHA-256, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have the system put a file, or a folder's list of names, on the disk now."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def nearby(path: Path) -> str:

@@ -8,21 +8,16 @@ import math
 import os
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
-import torch.nn.functional as F
-from av.container import InputContainer
 from einops import rearrange
 from jaxtyping import UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ivideo.files import nearby, replace_file
+from ivideo.resizing import resize as resize
+from ivideo.video_decoding import Clip, Span, decode
 from ivideo.video_encoding import ENCODERS
-
-_CHUNK = 64
-_PICTURES = ("image2", "png_pipe", "jpeg_pipe", "bmp_pipe", "webp_pipe", "tiff_pipe", "pgm_pipe", "ppm_pipe")
 
 
 def read_video(
@@ -41,26 +36,30 @@ def read_video(
         FileNotFoundError: there is no such file; names close to it are listed.
         ValueError: the file is empty, no video, damaged, or ends before its header says it does.
     """
+    return read_clip(path, size, max_frames, crop=crop).frames
+
+
+def read_clip(
+    path: str | os.PathLike[str], size: int | None = None, max_frames: int | None = None, *, crop: bool = True
+) -> Clip:
+    """Return what `read_video` does, with the frame rate beside it."""
     path = Path(path)
     if max_frames is not None and max_frames < 1:
         raise ValueError(f"max_frames is {max_frames}; expected at least 1, or None for all frames")
     _check_file(path)
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"{path}: it holds no video; expected an mp4, webm or gif")
-            if container.format.name in _PICTURES:
-                raise ValueError(f"{path}: a single picture; expected a video: mp4, webm or gif")
-            frames, whole = _decode(path, container, size, max_frames, crop)
-            if whole:
-                _check_whole(path, container, len(frames))
-    except av.FFmpegError as error:
-        reason = str(error.strerror or error)
-        raise ValueError(
-            f"{path}: it cannot be decoded ({reason}); expected an mp4, webm or gif: "
-            "the file is truncated, damaged or no video"
-        ) from error
-    return frames
+    return decode(path, str(path), size=size, crop=crop, max_frames=max_frames)
+
+
+def read_span(
+    path: str | os.PathLike[str], start: float, frames: int, size: int | None = None, *, crop: bool = True
+) -> UInt8[Tensor, "t 3 h w"]:
+    """Return so many frames from a time on, in seconds, without decoding what is long before.
+
+    Raises as `read_video` does, and ValueError when no frame begins at that time or fewer than `frames` follow.
+    """
+    path = Path(path)
+    _check_file(path)
+    return decode(path, str(path), size=size, crop=crop, span=Span(start=start, frames=frames)).frames
 
 
 def write_video(
@@ -104,29 +103,6 @@ def check_output(path: Path, fps: int | float = 10) -> None:
         raise ValueError(f"fps is {fps}; expected more than 0 and at most 240 frames a second")
 
 
-def resize(frames: UInt8[Tensor, "t 3 h w"], size: int, crop: bool = True) -> UInt8[Tensor, "t 3 size size"]:
-    """Return square frames of side `size`, by antialiased bilinear interpolation.
-
-    A frame that is not square is cut to its centre square first, which keeps shapes as they are; with `crop=False`
-    the whole frame is squeezed instead.
-    """
-    if size < 1:
-        raise ValueError(f"size is {size}; expected the side of a frame in pixels, at least 1")
-    height, width = frames.shape[2:]
-    if crop and height != width:
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frames = frames[:, :, top : top + side, left : left + side]
-    if frames.shape[2:] == (size, size):
-        return frames.contiguous()
-    out = torch.empty(len(frames), 3, size, size, dtype=torch.uint8, device=frames.device)
-    for start in range(0, len(frames), _CHUNK):  # as floats, a long video would not fit
-        chunk = frames[start : start + _CHUNK].float()
-        scaled = F.interpolate(chunk, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        out[start : start + _CHUNK] = scaled.round_().clamp_(0, 255).to(torch.uint8)
-    return out
-
-
 def grid(
     videos: UInt8[Tensor, "b t 3 h w"], columns: int | None = None, *, gap: int = 2, colour: int = 255
 ) -> UInt8[Tensor, "t 3 H W"]:
@@ -166,66 +142,3 @@ def _check_file(path: Path) -> None:
         raise FileNotFoundError(f"{path}: {nearby(path)}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: the file is empty; expected an mp4, webm or gif: fetch or record it again")
-
-
-def _decode(
-    path: Path, container: InputContainer, size: int | None, max_frames: int | None, crop: bool
-) -> tuple[UInt8[Tensor, "t 3 h w"], bool]:
-    """Return the frames and whether decoding went on to the end of the file."""
-    stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
-    chunks: list[Tensor] = []
-    waiting: list[NDArray[np.uint8]] = []
-    whole = True
-
-    def settle() -> None:
-        chunk = rearrange(torch.from_numpy(np.stack(waiting)), "t h w k -> t k h w").contiguous()
-        chunks.append(chunk if size is None else resize(chunk, size, crop))
-        waiting.clear()
-
-    first: tuple[int, ...] | None = None
-    for count, frame in enumerate(container.decode(stream)):
-        if count == max_frames:
-            whole = False
-            break
-        picture = _upright(frame)
-        first = first or picture.shape
-        if picture.shape != first:
-            raise ValueError(
-                f"{path}: frame {count} has shape {list(picture.shape)}, the first had {list(first)}; expected one "
-                "size throughout: convert the video"
-            )
-        waiting.append(picture)
-        if len(waiting) == _CHUNK:
-            settle()
-    if waiting:
-        settle()
-    if not chunks:
-        raise ValueError(f"{path}: not one frame can be decoded; expected a video: the file is truncated or damaged")
-    return torch.cat(chunks), whole
-
-
-def _upright(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    picture: NDArray[np.uint8] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-    turns = round(frame.rotation / 90) % 4  # telephones store a turn beside the picture
-    return np.rot90(picture, turns) if turns else picture
-
-
-def _check_whole(path: Path, container: InputContainer, decoded: int) -> None:
-    """Raise when clearly fewer frames were decoded than the header promises."""
-    stream = container.streams.video[0]
-    if container.format.name == "gif":
-        if not path.read_bytes().rstrip(b"\0").endswith(b";"):
-            raise ValueError(
-                f"{path}: {decoded} frames, then it breaks off; expected a complete gif: the file is truncated"
-            )
-        return
-    promised = float(stream.frames)
-    if not promised and len(container.streams) == 1 and container.duration and stream.average_rate:
-        promised = container.duration / av.time_base * float(stream.average_rate)
-    # Edit lists and variable frame rates make counts differ by a few.
-    if decoded < 0.95 * promised - 1:
-        raise ValueError(
-            f"{path}: {decoded} frames can be decoded of the {promised:.0f} its header promises; "
-            "the file is truncated or damaged: fetch or record it again"
-        )

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
+from ivideo.data.shards import is_stored
 from ivideo.data.sources.discovery import find
-from ivideo.data.sources.source import Options
-from ivideo.data.store import EpisodeStore
+from ivideo.data.sources.source import Item, Options
+from ivideo.data.store import Damaged, EpisodeStore
+from ivideo.data.stored import FORMAT, open_stored
 from ivideo.episode import Episode
 
 PUSHING_TABLE = "pushing_table"
@@ -22,6 +25,12 @@ def open_episodes(
     min_frames: int = 2,
     crop: bool = True,
     seed: int = 0,
+    max_damaged: float | None = None,
+    split: str | None = None,
+    classes: str | None = None,
+    robot: str | None = None,
+    colours: str | None = None,
+    placeholder: int | None = None,
 ) -> EpisodeStore:
     """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
 
@@ -34,8 +43,17 @@ def open_episodes(
     video with json actions        two files of one name (Language Table)
     DROID                          `videos/<id>/<camera>.mp4`, `annotation/<id>.json`; any camera
     video                          mp4, webm or gif, alone or in folders; no actions
+    LeRobot                        versions 2.0, 2.1 and 3.0, a folder or `hf://datasets/<owner>/<name>`
+    RLDS                           TFDS folders, as in Open X-Embodiment, read without TensorFlow
+    BAIR tfrecord                  the published `softmotion30_44k`
+    Something-Something V2         `<id>.webm` and `labels/*.json`
+    RoboNet HDF5, VP2 HDF5, HDF5   one episode or many in a file
+    pictures                       png or jpeg with captions, as clips of one frame
+    stored form                    what `ivideo data convert` wrote: mapped into memory, opened at once
     "pushing_table"                the embedded environment, recorded with its scripted policies
     =============================  =========================================================================
+
+    docs/layouts.md says which files and keys are read. An option that the layout found does not know is an error.
 
     Args:
         source: a file, a folder, or "pushing_table".
@@ -45,7 +63,14 @@ def open_episodes(
         limit: how many episodes to open, at most; of the pushing table, how many to record (100 by default).
         min_frames: refuse shorter episodes.
         crop: cut frames that are not square to their centre square; False squeezes them instead.
+        max_damaged: leave out episodes that cannot be used, up to this share of all; they are named in the store's
+            `damaged`. None raises what is wrong with the first of them.
         seed: of the pushing table's episodes; different seeds have no episode in common.
+        split: only this part of a data set that has parts: "train", "valid" or "test".
+        classes: a file that names the classes of Something-Something V2 to take, one template a line.
+        robot: of RoboNet, only what this robot did.
+        colours: "rgb" or "bgr", the order in which RLDS or RoboNet files keep colours, where it is not as is known.
+        placeholder: white frames in front of a single picture, 2 by default.
 
     Raises:
         FileNotFoundError: when there is no such file or folder; it names the nearest ones.
@@ -59,25 +84,51 @@ def open_episodes(
     if str(source) == PUSHING_TABLE and not Path(source).exists():
         return EpisodeStore(pushing_table(limit or PUSHING_TABLE_EPISODES, seed, size), source=PUSHING_TABLE)
     options = Options(
-        size=size, camera=None if camera is None else str(camera), key=key, crop=crop, min_frames=min_frames
+        size=size,
+        camera=None if camera is None else str(camera),
+        key=key,
+        crop=crop,
+        min_frames=min_frames,
+        split=split,
+        classes=classes,
+        robot=robot,
+        colours=colours,
+        placeholder=placeholder,
     )
     if not str(source).strip():
         raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
-    items = find(path, limit)
-    episodes: list[Episode] = []
+    if is_stored(path, FORMAT):
+        return open_stored(path, size=size, limit=limit)
+    items = find(path, limit, options)
+    quarantine = None
+    if max_damaged is not None:
+        quarantine = Quarantine(source=str(path), total=len(items), max_damaged=max_damaged)
+    episodes = _read(path, items, options, quarantine)
+    damaged = () if quarantine is None else quarantine.damaged
+    return EpisodeStore(episodes, source=f"{path} ({items[0].layout.name})", damaged=damaged)
+
+
+def _read(path: Path, items: list[Item], options: Options, quarantine: Quarantine | None) -> list[Episode]:
+    """The episodes of all items; without a quarantine, the first that cannot be used is an error."""
+    found: list[Episode | Damaged] = []
     taken = 0
     budget = _free_memory()
     for item in items:
-        episode = item.read(options)
-        taken += episode.frames.nbytes
+        episode = item.read(options) if quarantine is None else read_or_tell(item, options)
+        found.append(episode)
+        if isinstance(episode, Episode):
+            taken += episode.frames.nbytes
         if taken > budget:
             raise ValueError(
-                f"{path}: {len(episodes) + 1} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
-                "open fewer with limit=, or smaller ones with size="
+                f"{path}: {len(found)} of {len(items)} episodes take {taken / 2**30:.1f} GiB, all that is free; "
+                "open fewer with limit=, or smaller ones with size=, or write them to disk with ivideo data convert"
             )
-        episodes.append(episode)
-    return EpisodeStore(episodes, source=f"{path} ({items[0].layout.name})")
+    if quarantine is not None:
+        kind = most_common_kind(each for each in found if isinstance(each, Episode))
+        found = [each if kind is None else of_kind(each, kind) for each in found]
+        quarantine.add(each for each in found if isinstance(each, Damaged))
+    return [each for each in found if isinstance(each, Episode)]
 
 
 def pushing_table(episodes: int, seed: int = 0, size: int | None = 64) -> list[Episode]:

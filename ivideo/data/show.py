@@ -28,7 +28,17 @@ class Show:
     camera: str | None = None
     """Which view, in sources with several."""
     key: str | None = None
-    """Which array of an .npz holds the frames."""
+    """Which array of an .npz or HDF5 file holds the frames."""
+    split: str | None = None
+    """Only this part of a data set that has parts: "train", "valid" or "test"."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: str | None = None
+    """The order in which RLDS or RoboNet files keep colours, "rgb" or "bgr"; null for what is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; null for 2."""
     limit: int | None = None
     """Open at most so many episodes."""
     rows: int = 8
@@ -50,7 +60,18 @@ def main(argv: list[str]) -> int:
         check_new_file(out, overwrite=wanted.overwrite)
     if wanted.rows < 1:
         raise ValueError(f"rows is {wanted.rows}; expected at least 1 episode to draw")
-    store = open_episodes(wanted.source, size=wanted.size, camera=wanted.camera, key=wanted.key, limit=wanted.limit)
+    store = open_episodes(
+        wanted.source,
+        size=wanted.size,
+        camera=wanted.camera,
+        key=wanted.key,
+        limit=wanted.limit,
+        split=wanted.split,
+        classes=wanted.classes,
+        robot=wanted.robot,
+        colours=wanted.colours,
+        placeholder=wanted.placeholder,
+    )
     print("\n".join(describe(store)))
     if out is not None:
         chosen = torch.linspace(0, len(store) - 1, min(wanted.rows, len(store))).round().long().tolist()
@@ -86,6 +107,10 @@ def describe(store: EpisodeStore) -> list[str]:
         lines.append("rewards: none")
     ended = sum(episode.terminal for episode in store)
     lines.append(f"terminal: {ended} of {len(store)} episodes")
+    told = [episode.instruction for episode in store if episode.instruction]
+    lines.append(f"instructions: {len(told)} of {len(store)} episodes" + (f", such as {told[0]!r}" if told else ""))
+    rates = sorted({episode.fps for episode in store if episode.fps is not None})
+    lines.append(f"frames per second: {', '.join(f'{rate:g}' for rate in rates[:5]) or 'not known'}")
     return lines
 
 

@@ -1,29 +1,52 @@
-"""Episodes in memory, all alike, with names: what samplers, evaluations and planners draw from."""
+"""Episodes of one kind, with names, in memory or on disk: what samplers, evaluations and planners draw from."""
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import NamedTuple, overload
 
+import numpy as np
+from jaxtyping import Int64
+
+from ivideo.data.draws import Order, Stream
+from ivideo.data.table import Chosen, EpisodeTable
 from ivideo.episode import Episode
+
+
+class Damaged(NamedTuple):
+    """An episode that was left out."""
+
+    name: str
+    reason: str
 
 
 class EpisodeStore(Sequence[Episode]):
     """A sequence of episodes of one frame size and one action dimension.
 
-    Frames are uint8 at the size they were opened with: a 64 px frame takes 12 KiB, a million of them 12 GiB.
+    Frames are uint8 at the size they were opened with: a 64 px frame takes 12 KiB, a million of them 12 GiB. Those of a
+    stored folder stay on disk and are read when asked for.
     """
 
-    def __init__(self, episodes: Sequence[Episode], *, source: str = "") -> None:
+    def __init__(
+        self,
+        episodes: Sequence[Episode],
+        *,
+        source: str = "",
+        table: EpisodeTable | None = None,
+        damaged: Sequence[Damaged] = (),
+    ) -> None:
         """Keep the episodes, in order.
 
         Args:
             episodes: at least one; refused when frame sizes or action dimensions differ.
             source: where they come from, for people.
+            table: what is known of the episodes without reading them; None looks at every one.
+            damaged: those that could not be used.
         """
-        if not episodes:
+        if not len(episodes):
             raise ValueError(f"{source or 'the store'} holds no episodes; expected at least one")
-        check_alike(episodes)
-        self._episodes = tuple(episodes)
+        self._episodes: Sequence[Episode] = episodes if table is not None else tuple(episodes)
+        self.table = EpisodeTable.of(self._episodes) if table is None else table
         self.source = source
+        self.damaged = tuple(damaged)
 
     @overload
     def __getitem__(self, index: int) -> Episode: ...
@@ -31,7 +54,7 @@ class EpisodeStore(Sequence[Episode]):
     def __getitem__(self, index: slice) -> "EpisodeStore": ...
     def __getitem__(self, index: int | slice) -> "Episode | EpisodeStore":
         if isinstance(index, slice):
-            return EpisodeStore(self._episodes[index], source=self.source)
+            return self.subset(np.arange(len(self))[index])
         return self._episodes[index]
 
     def __len__(self) -> int:
@@ -52,26 +75,37 @@ class EpisodeStore(Sequence[Episode]):
     @property
     def names(self) -> list[str]:
         """The episodes' names: their paths below what was opened, without suffix."""
-        return [episode.name for episode in self]
+        return list(self.table.names)
 
     @property
     def total_frames(self) -> int:
-        return sum(len(episode) for episode in self)
+        return int(self.table.lengths.sum())
 
     @property
     def frame_size(self) -> tuple[int, int]:
         """Height and width."""
-        return self[0].frames.shape[2], self[0].frames.shape[3]
+        return self.table.frame_size
 
     @property
     def action_dim(self) -> int | None:
         """Numbers in an action; None when the episodes hold no actions."""
-        actions = self[0].actions
-        return None if actions is None else actions.shape[1]
+        return self.table.action_dim
 
     @property
     def has_rewards(self) -> bool:
-        return self[0].rewards is not None
+        return self.table.has_rewards
+
+    def subset(self, places: Int64[np.ndarray, "r"]) -> "EpisodeStore":
+        """Return the episodes at some places, in the order of `places`; nothing is read or copied."""
+        chosen = Chosen(self._episodes, places)
+        return EpisodeStore(chosen, source=self.source, table=self.table.rows(places), damaged=self.damaged)
+
+    def few(self, count: int, seed: int = 0) -> "EpisodeStore":
+        """Return `count` episodes drawn without replacement, in their old order; fewer are always among more."""
+        if not 1 <= count <= len(self):
+            raise ValueError(f"a subset of {count} episodes is wanted of the {len(self)} there are; expected 1 to that")
+        order = Order(len(self), seed, Stream.SUBSET)
+        return self.subset(np.sort(order(np.arange(count))))
 
     def split(self, held_out: int | str = 10) -> "tuple[EpisodeStore, EpisodeStore]":
         """Return the episodes to train on and those held out; the same ones every time.
@@ -80,43 +114,16 @@ class EpisodeStore(Sequence[Episode]):
             held_out: n holds out every n-th episode, the first included (100 gives the 1% of the iVideoGPT paper);
                 "last" holds out the last episode of every folder, such as one demonstration of every task.
         """
+        held = np.zeros(len(self), bool)
         if held_out == "last":
-            last = {_folder(episode): place for place, episode in enumerate(self)}
-            chosen = set(last.values())
+            held[list({name.rpartition("/")[0]: place for place, name in enumerate(self.table.names)}.values())] = True
         elif isinstance(held_out, int) and held_out >= 2:
-            chosen = set(range(0, len(self), held_out))
+            held[::held_out] = True
         else:
             raise ValueError(f'held_out is {held_out!r}; expected a whole number from 2 up, or "last"')
-        train = [episode for place, episode in enumerate(self) if place not in chosen]
-        held = [episode for place, episode in enumerate(self) if place in chosen]
-        if not train:
+        if held.all():
             raise ValueError(
                 f"{self.source or 'the store'} has {len(self)} episodes and held_out={held_out!r} takes them all; "
                 "expected some to train on: add episodes or hold out fewer"
             )
-        return EpisodeStore(train, source=self.source), EpisodeStore(held, source=self.source)
-
-
-def check_alike(episodes: Sequence[Episode]) -> None:
-    """Raise a ValueError naming the first episode whose frame size, action dimension or rewards are of another kind."""
-    first = episodes[0]
-    for episode in episodes:
-        for what, mine, theirs in (
-            ("frames of height and width", tuple(first.frames.shape[2:]), tuple(episode.frames.shape[2:])),
-            ("action dimension", _width(first), _width(episode)),
-            ("rewards", first.rewards is not None, episode.rewards is not None),
-        ):
-            if mine != theirs:
-                remedy = "give a size to resize to" if what.startswith("frames") else "open them separately"
-                raise ValueError(
-                    f"episode {episode.name!r} has {what} {theirs}, but {first.name!r} has {mine}; expected episodes "
-                    f"of one kind: {remedy}"
-                )
-
-
-def _width(episode: Episode) -> int | None:
-    return None if episode.actions is None else episode.actions.shape[1]
-
-
-def _folder(episode: Episode) -> str:
-    return episode.name.rpartition("/")[0]
+        return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))

@@ -9,6 +9,9 @@ from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+DRAWS = 12
+"""Uniform numbers that decide one clip: four for the crop, four for the order of the colours' changes, four factors."""
+
 _LUMA = (0.2989, 0.587, 0.114)
 
 
@@ -40,55 +43,45 @@ class Augmentation:
             if not 0 <= getattr(self, name) <= limit:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected 0 (off) to {limit}")
 
-    def __call__(
-        self, frames: UInt8[Tensor, "b t 3 h w"], generator: torch.Generator | None = None
-    ) -> UInt8[Tensor, "b t 3 h w"]:
-        """Return changed clips of the same shape; `generator` is a CPU generator, wherever the frames are."""
-        clips = frames.float() / 255.0
-        if self.crop_area != (1.0, 1.0) or self.crop_aspect != (1.0, 1.0):
-            clips = self._crop(clips, generator)
-        clips = self._jitter(clips, generator)
-        return (clips * 255.0).round_().clamp_(0, 255).to(torch.uint8)
+    def __call__(self, frames: UInt8[Tensor, "b t 3 h w"], draws: Float[Tensor, "b 12"]) -> UInt8[Tensor, "b t 3 h w"]:
+        """Return changed clips of the same shape; `draws` are uniform in [0, 1) and decide each clip on its own."""
+        out = torch.empty_like(frames)
+        for row, (clip, drawn) in enumerate(zip(frames, draws.tolist(), strict=True)):
+            changed = self._jitter(self._crop(clip.float() / 255.0, drawn[:4]), drawn[4:])
+            out[row] = (changed * 255.0).round_().clamp_(0, 255).to(torch.uint8)
+        return out
 
-    def _crop(self, clips: Float[Tensor, "b t 3 h w"], generator: torch.Generator | None) -> Float[Tensor, "b t 3 h w"]:
-        size, _, _, height, width = clips.shape
-        side = min(height, width)
-        area = _uniform(size, self.crop_area, generator) * side**2
-        logs = (math.log(self.crop_aspect[0]), math.log(self.crop_aspect[1]))
-        aspect = _uniform(size, logs, generator).exp()
+    def _crop(self, clip: Float[Tensor, "t 3 h w"], drawn: list[float]) -> Float[Tensor, "t 3 h w"]:
+        if self.crop_area == (1.0, 1.0) and self.crop_aspect == (1.0, 1.0):
+            return clip
+        height, width = clip.shape[2:]
+        area = _between(self.crop_area, drawn[0]) * min(height, width) ** 2
+        aspect = math.exp(_between((math.log(self.crop_aspect[0]), math.log(self.crop_aspect[1])), drawn[1]))
         # Sides in pixels; where one would leave the frame, the crop touches the frame's edges instead.
-        wide = (area * aspect).sqrt().clamp(max=width)
-        high = (area / aspect).sqrt().clamp(max=height)
-        left = torch.rand(size, generator=generator) * (width - wide)
-        top = torch.rand(size, generator=generator) * (height - high)
+        wide, high = min(math.sqrt(area * aspect), width), min(math.sqrt(area / aspect), height)
+        left, top = drawn[2] * (width - wide), drawn[3] * (height - high)
         # An affine map from output to input coordinates, both in [-1, 1].
-        maps = torch.zeros(size, 2, 3)
-        maps[:, 0, 0], maps[:, 0, 2] = wide / width, (2 * left + wide) / width - 1
-        maps[:, 1, 1], maps[:, 1, 2] = high / height, (2 * top + high) / height - 1
-        grid = F.affine_grid(maps.to(clips.device), [size, 1, height, width], align_corners=False)
-        stacked = rearrange(clips, "b t c h w -> b (t c) h w")
+        maps = torch.tensor(
+            [
+                [
+                    [wide / width, 0.0, (2 * left + wide) / width - 1],
+                    [0.0, high / height, (2 * top + high) / height - 1],
+                ]
+            ]
+        )
+        grid = F.affine_grid(maps.to(clip.device), [1, 1, height, width], align_corners=False)
+        stacked = rearrange(clip, "t c h w -> 1 (t c) h w")
         cropped = F.grid_sample(stacked, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        return rearrange(cropped, "b (t c) h w -> b t c h w", c=3)
+        return rearrange(cropped, "1 (t c) h w -> t c h w", c=3)
 
-    def _jitter(
-        self, clips: Float[Tensor, "b t 3 h w"], generator: torch.Generator | None
-    ) -> Float[Tensor, "b t 3 h w"]:
-        size = len(clips)
-        orders = torch.rand(size, 4, generator=generator).argsort(dim=1)
-        factors = torch.stack(
-            [_uniform(size, (1 - x, 1 + x), generator) for x in (self.brightness, self.contrast, self.saturation)]
-            + [_uniform(size, (-self.hue, self.hue), generator)]
-        ).to(clips.device)
-        # Clips with the same operation next are changed together: four rounds of at most four calls.
-        for turn in range(4):
-            for operation in range(4):
-                rows = (orders[:, turn] == operation).nonzero()[:, 0].to(clips.device)
-                if len(rows) and self._strength(operation):
-                    clips[rows] = _change(clips[rows], operation, factors[operation, rows])
-        return clips
-
-    def _strength(self, operation: int) -> float:
-        return (self.brightness, self.contrast, self.saturation, self.hue)[operation]
+    def _jitter(self, clip: Float[Tensor, "t 3 h w"], drawn: list[float]) -> Float[Tensor, "t 3 h w"]:
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        middles = (1.0, 1.0, 1.0, 0.0)
+        for operation in sorted(range(4), key=drawn[:4].__getitem__):
+            middle, strength = middles[operation], strengths[operation]
+            if strength:
+                clip = _change(clip, operation, _between((middle - strength, middle + strength), drawn[4 + operation]))
+        return clip
 
 
 def turn_hue(frames: Float[Tensor, "*b 3 h w"], turn: Float[Tensor, "*#b"]) -> Float[Tensor, "*b 3 h w"]:
@@ -109,22 +102,17 @@ def turn_hue(frames: Float[Tensor, "*b 3 h w"], turn: Float[Tensor, "*#b"]) -> F
     return value.unsqueeze(-3) - chroma.unsqueeze(-3) * torch.minimum(place, 4.0 - place).clamp(0.0, 1.0)
 
 
-def _change(
-    clips: Float[Tensor, "b t 3 h w"], operation: int, factor: Float[Tensor, "b"]
-) -> Float[Tensor, "b t 3 h w"]:
+def _change(clip: Float[Tensor, "t 3 h w"], operation: int, factor: float) -> Float[Tensor, "t 3 h w"]:
     if operation == 3:
-        return turn_hue(clips, factor[:, None])
-    by = factor[:, None, None, None, None]
+        return turn_hue(clip, torch.tensor(factor, device=clip.device))
     if operation == 0:
-        return (clips * by).clamp_(0, 1)
-    grey = sum(weight * clips[:, :, channel] for channel, weight in enumerate(_LUMA))
+        return (clip * factor).clamp_(0, 1)
+    grey = sum(weight * clip[:, channel] for channel, weight in enumerate(_LUMA))
     assert isinstance(grey, Tensor)
-    grey = grey.unsqueeze(2)
-    if operation == 1:
-        grey = grey.mean((2, 3, 4), keepdim=True)
-    return torch.lerp(grey.expand_as(clips), clips, by).clamp_(0, 1)
+    grey = grey.mean().expand_as(clip) if operation == 1 else grey.unsqueeze(1).expand_as(clip)
+    return torch.lerp(grey, clip, factor).clamp_(0, 1)
 
 
-def _uniform(size: int, bounds: tuple[float, float], generator: torch.Generator | None) -> Float[Tensor, "b"]:
+def _between(bounds: tuple[float, float], draw: float) -> float:
     low, high = bounds
-    return low + (high - low) * torch.rand(size, generator=generator)
+    return low + (high - low) * draw

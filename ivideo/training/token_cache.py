@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from ivideo.data import SegmentSampler
+from ivideo.data.draws import Order, Stream
+from ivideo.data.segments import Sampler, numbered
 from ivideo.tokens import TokenBatch
 from ivideo.training.dataset import model_inputs
 from ivideo.world_model import WorldModel
@@ -25,13 +26,12 @@ class TokenCache:
     """
 
     def __init__(
-        self, model: WorldModel, windows: SegmentSampler, *, size: int, seed: int, refresh: int | None = None
+        self, model: WorldModel, windows: Sampler, *, size: int, seed: int, refresh: int | None = None
     ) -> None:
-        self._model, self._windows, self._size, self._seed, self._refresh = model, windows, size, seed, refresh
+        self._model, self._windows, self._size, self._refresh = model, windows, size, refresh
+        self._deal = Order(size, seed, Stream.TOKENS)
         self._generation = -1
         self._tokens: TokenBatch | None = None
-        self._epoch = -1
-        self._order = torch.empty(0, dtype=torch.long)
 
     def batch(self, index: int, batch_size: int) -> TokenBatch:
         """Return batch number `index`, tokenizing what it needs first."""
@@ -39,16 +39,8 @@ class TokenCache:
         if generation != self._generation or self._tokens is None:
             self._tokens = self._tokenize(generation)
             self._generation = generation
-        rows = self._tokens.rows(torch.tensor([self._row(index * batch_size + row) for row in range(batch_size)]))
+        rows = self._tokens.rows(torch.from_numpy(self._deal(numbered(index, batch_size))))
         return replace(rows, codes=_mapped(rows.codes, Tensor.long))
-
-    def _row(self, sample: int) -> int:
-        epoch, place = divmod(sample, self._size)
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed((self._seed << 20) + epoch)
-            self._order = torch.randperm(self._size, generator=generator)
-            self._epoch = epoch
-        return int(self._order[place])
 
     def _tokenize(self, generation: int) -> TokenBatch:
         chunks = -(-self._size // CHUNK)

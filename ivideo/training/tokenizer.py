@@ -8,9 +8,8 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from ivideo.config import parse
-from ivideo.data import EpisodeStore, SegmentSampler
 from ivideo.training import randomness
-from ivideo.training.dataset import DataConfig, EvaluationConfig
+from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import reconstruct
 from ivideo.training.loop import fit
@@ -35,7 +34,7 @@ class TokenizerTraining:
     """Which videos."""
     targets: int | None = None
     """Frames drawn from those after a window's context, in their order; null keeps all."""
-    order: Literal["time", "goal_first", "shuffled"] = "time"
+    order: Literal["time", "goal_first", "shuffled", "random_context"] = "time"
     """Order of the frames in a window; "shuffled" makes any frames the context, as goal-conditioned models need."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     """The architecture."""
@@ -75,9 +74,7 @@ def main(argv: list[str]) -> int:
     return result.exit_code
 
 
-def train_tokenizer(
-    settings: TokenizerTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
-) -> FitResult:
+def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
@@ -85,7 +82,7 @@ def train_tokenizer(
     tokenizer = start_tokenizer(settings.tokenizer, settings.init)
     train, held = episodes or settings.data.open(settings.tokenizer.resolution)
     training = TokenizerObjective(settings, tokenizer, train)
-    clips = settings.data.clips(held, settings.evaluation.clips)
+    clips = settings.data.clips(held, settings.evaluation.clips, context=settings.tokenizer.context_frames)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
@@ -119,7 +116,7 @@ class TokenizerBatch:
 class TokenizerObjective:
     """The tokenizer with its loss and its batches."""
 
-    def __init__(self, settings: TokenizerTraining, tokenizer: VideoTokenizer, episodes: EpisodeStore) -> None:
+    def __init__(self, settings: TokenizerTraining, tokenizer: VideoTokenizer, episodes: Episodes) -> None:
         self.settings = settings
         self.tokenizer = tokenizer.train()
         self.criterion = TokenizerLoss(settings.loss)
@@ -136,15 +133,8 @@ class TokenizerObjective:
                 f"data.frames is {data.frames}, all of it context; expected more than tokenizer.context_frames "
                 f"{tokens.context_frames}"
             )
-        self.sampler = SegmentSampler(
-            episodes,
-            data.frames,
-            data.stride,
-            settings.loop.seed,
-            order=settings.order,
-            context=tokens.context_frames,
-            targets=settings.targets,
-            augmentation=data.augmentation,
+        self.sampler = data.sampler(
+            episodes, settings.loop.seed, context=tokens.context_frames, order=settings.order, targets=settings.targets
         )
 
     def batch(self, index: int) -> TokenizerBatch:

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor
 
 from ivideo import hub
-from ivideo.embedding import TOLD
 from ivideo.world_model import WorldModel
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import load_tokenizer
@@ -65,15 +64,12 @@ def start_from(model: WorldModel, init: str) -> list[str]:
     new = []
     for part in ("embedding", "heads"):
         given: dict[str, Tensor] = getattr(found, part).state_dict()
-        mine = getattr(model, part).state_dict()
-        # A projection is taken over as a whole or not at all: the bias of another action space says nothing.
-        other = {_owner(name) for name, value in mine.items() if name not in given or given[name].shape != value.shape}
-        for name, value in mine.items():
-            if _owner(name) not in other:
+        for name, value in getattr(model, part).state_dict().items():
+            if name in given and given[name].shape == value.shape:
                 value.copy_(given[name])
             else:
                 new.append(f"{part}.{name}")
-                if part == "embedding" and name.startswith(TOLD):
+                if part == "embedding" and name.startswith(("action.", "guide.action.")):
                     value.zero_()
     return new
 
@@ -83,11 +79,6 @@ def with_context(tokenizer: VideoTokenizer, frames: int | None) -> VideoTokenize
     if frames is None or frames == tokenizer.config.context_frames:
         return tokenizer
     return tokenizer.with_context_frames(frames)
-
-
-def _owner(name: str) -> str:
-    """The layer that a tensor belongs to; the vectors of domains are each their own."""
-    return name if name.startswith("domain.") else name.rpartition(".")[0]
 
 
 def _shape(tensor: Tensor | None) -> str:

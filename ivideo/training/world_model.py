@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ivideo.config import parse
 from ivideo.data import EpisodeStore
+from ivideo.data.mixture import MixedStore
 from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
-from ivideo.training.dataset import DataConfig, EvaluationConfig, model_inputs
+from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig, model_inputs
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
@@ -25,6 +26,9 @@ from ivideo.training.run import RunConfig, RunFolder, check_vacant
 from ivideo.training.token_cache import TokenCache
 from ivideo.training.weights import find_tokenizer, start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
+
+RANGED = 2000
+"""Episodes of a domain that are looked at for the range of its actions, where the config states none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,22 +87,24 @@ def main(argv: list[str]) -> int:
     return result.exit_code
 
 
-def train_world_model(
-    settings: WorldModelTraining, episodes: tuple[EpisodeStore, EpisodeStore] | None = None
-) -> FitResult:
+def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
     check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
     check_accelerator(settings.loop)
     randomness.seed_all(settings.loop.seed)
     model, loop = build(settings), settings.loop
-    train, held = episodes or settings.data.open(model.tokenizer.config.resolution)
+    train, held = episodes or settings.data.open(model.tokenizer.config.resolution, transformer=True)
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
-    if model.embodiments.domains:
+    if settings.model.embedding.bins or settings.model.embedding.scale_actions:
         model.state_ranges(_actions_by_domain(model, train))
-    windows = settings.data.sampler(train, loop.seed)
-    clips = settings.data.clips(held, settings.evaluation.clips)
+    how: dict[str, Any] = {
+        "context": model.context_frames,
+        "order": "goal_first" if model.config.goal_conditioned else "time",
+    }
+    windows = settings.data.sampler(train, loop.seed, **how)
+    clips = settings.data.clips(held, settings.evaluation.clips, **how)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
@@ -154,7 +160,7 @@ def build(settings: WorldModelTraining) -> WorldModel:
     return model
 
 
-def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStore) -> None:
+def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -> None:
     """Refuse, before anything is computed, data that the model cannot learn from."""
     data, layout = settings.data, model.layout
     if data.frames <= model.context_frames:
@@ -162,17 +168,13 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStor
             f"data.frames is {data.frames}, all of it context; expected more than the {model.context_frames} context "
             "frames"
         )
-    if model.action_dim and episodes.action_dim != model.action_dim:
+    if model.embodiments.domains:
+        _check_domains(model, episodes, data.mixture or data.source)
+    elif model.action_dim and episodes.action_dim != model.action_dim:
         has = "no actions" if episodes.action_dim is None else f"actions of {episodes.action_dim} numbers"
         raise ValueError(
-            f"model.embedding.action_dim is {model.action_dim}, but {data.source} holds {has}; "
+            f"model.embedding.action_dim is {model.action_dim}, but {data.mixture or data.source} holds {has}; "
             f"set it to {episodes.action_dim or 0}"
-        )
-    if len(model.embodiments.domains) > 1:
-        known = ", ".join(model.embodiments.names)
-        raise ValueError(
-            f"the model knows the domains {known}, but {data.source} does not say of which its episodes are; name one "
-            "domain, or train on a mixture"
         )
     if settings.model.heads.reward and not episodes.has_rewards:
         raise ValueError(f"model.heads.reward is set, but {data.source} holds no rewards; turn it off")
@@ -184,10 +186,43 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: EpisodeStor
         )
 
 
-def _actions_by_domain(model: WorldModel, episodes: EpisodeStore) -> dict[str, Tensor]:
-    """All actions of the only domain there is."""
-    actions = [episode.actions for episode in episodes if episode.actions is not None]
-    return {model.embodiments.names[0]: torch.cat(actions)} if actions else {}
+def _by_domain(model: WorldModel, episodes: Episodes) -> dict[str, EpisodeStore]:
+    """The episodes of each domain; those of a single source belong to the model's only one."""
+    if isinstance(episodes, MixedStore):
+        return {each.settings.name: each.episodes for each in episodes.domains}
+    return {model.embodiments.names[0]: episodes}
+
+
+def _check_domains(model: WorldModel, episodes: Episodes, source: str) -> None:
+    known = model.embodiments.names
+    if isinstance(episodes, MixedStore) and list(episodes.names) != known:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} mixes {', '.join(episodes.names)}; name the "
+            "same, in the same order"
+        )
+    if not isinstance(episodes, MixedStore) and len(known) > 1:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} does not say of which its episodes are; "
+            "name one domain, or train on a mixture"
+        )
+    sizes = {domain.name: domain.action_dim for domain in model.embodiments.domains}
+    for name, store in _by_domain(model, episodes).items():
+        if (store.action_dim or 0) != sizes[name]:
+            raise ValueError(
+                f"model.embedding.domains gives {name} actions of {sizes[name]} numbers, but its episodes have "
+                f"{store.action_dim or 'none'}; write action_dim: {store.action_dim or 0}"
+            )
+
+
+def _actions_by_domain(model: WorldModel, episodes: Episodes) -> dict[str, Tensor]:
+    """Actions of every domain, from its first episodes."""
+    found: dict[str, Tensor] = {}
+    for name, store in _by_domain(model, episodes).items():
+        several = [store[place].actions for place in range(min(len(store), RANGED))]
+        actions = [each for each in several if each is not None]
+        if actions:
+            found[name] = torch.cat(actions)
+    return found
 
 
 def headline(frames: int, acts: bool) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """Windows line up with their episode, every window is dealt out once per epoch, and batches repeat exactly."""
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -104,16 +107,29 @@ def test_batches_are_a_function_of_seed_and_step() -> None:
     assert plain.frames.dtype == torch.uint8
 
 
-def test_no_two_streams_or_seeds_share_random_numbers() -> None:
-    sampler = SegmentSampler([episode(0, 5)], frames=3, seed=0)
-    other = SegmentSampler([episode(0, 5)], frames=3, seed=1)
-    seeds = [
-        each._generator(stream, counter).initial_seed()
-        for each in (sampler, other)
-        for stream in (1, 2, 3)
-        for counter in range(200)
-    ]
-    assert len(set(seeds)) == len(seeds)
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"order": "time"},
+        {"order": "goal_first"},
+        {"order": "shuffled"},
+        {"order": "random_context", "context": 2},
+        {"history": "distant", "context": 3},
+        {"targets": 2, "context": 2},
+    ],
+)
+def test_two_halves_of_a_batch_are_the_whole(how: dict[str, Any]) -> None:
+    """What several processes see together is what one process sees: every sample depends on its own number alone."""
+    episodes = [episode(number, 9 + number) for number in range(4)]
+    sampler = SegmentSampler(episodes, frames=5, seed=3, augmentation=Augmentation(), **how)
+    whole = sampler.batch(2, 8)
+    for part in (0, 1):
+        half = sampler.batch(4 + part, 4)
+        rows = slice(4 * part, 4 * part + 4)
+        for name in ("frames", "actions", "rewards", "terminals", "mask"):
+            mine, all_of_it = getattr(half, name), getattr(whole, name)
+            assert (mine is None) == (all_of_it is None)
+            assert mine is None or torch.equal(mine, all_of_it[rows]), name
 
 
 def test_a_short_episode_repeats_its_last_frame() -> None:
@@ -167,6 +183,50 @@ def test_shuffled_makes_any_two_frames_the_context() -> None:
     assert sampler.batch(0, 1).actions is None
 
 
+def test_random_context_is_any_frames_and_the_rest_as_it_happened() -> None:
+    sampler = SegmentSampler([episode(1, 6)], frames=6, context=2, order="random_context")
+    plain = SegmentSampler([episode(1, 6)], frames=6).batch(0, 1)
+    contexts = set()
+    for step in range(40):
+        batch = sampler.batch(step, 2)
+        assert batch.actions is not None
+        assert plain.actions is not None
+        for row, actions in zip(shown(batch), batch.actions, strict=True):
+            assert row[2:] == [2, 3, 4, 5]
+            assert torch.equal(actions, plain.actions[0])
+            contexts.add(tuple(row[:2]))
+    assert contexts == {(a, b) for a in range(6) for b in range(a + 1, 6)}
+
+
+def test_random_context_is_never_a_repeated_frame_where_there_are_real_ones() -> None:
+    sampler = SegmentSampler([episode(1, 3)], frames=8, context=2, order="random_context")
+    for step in range(20):
+        row = shown(sampler.batch(step, 1))[0]
+        assert row[0] < row[1]
+
+
+def test_distant_history_is_spaced_exponentially() -> None:
+    sampler = SegmentSampler([episode(1, 41, terminal=True)], frames=7, stride=2, context=4, history="distant")
+    assert sampler.windows == 41 - 2 * 10
+    segment = sampler.segment(20)
+    places = [20 + 2 * offset for offset in (0, 4, 6, 7, 8, 9, 10)]
+    assert [int(frame[1, 0, 0]) for frame in segment.frames] == places
+    assert segment.actions is not None
+    assert segment.rewards is not None
+    assert segment.terminals is not None
+    assert segment.actions[:, 1].tolist() == places[:-1]
+    assert segment.rewards.tolist() == [sum(10 + p for p in range(a, b)) for a, b in pairwise(places)]
+    assert segment.terminals.tolist() == [0, 0, 0, 0, 0, 1]
+    assert SegmentSampler([episode(1, 41)], frames=7, context=1, history="distant").windows == 41 - 6
+
+
+def test_instructions_come_along() -> None:
+    told = [replace(episode(number, 6), instruction=f"push {number}") for number in (1, 2)]
+    batch = SegmentSampler(told, frames=3).batch(0, 6)
+    assert batch.instructions == tuple(f"push {int(clip[0, 0, 0, 0])}" for clip in batch.frames)
+    assert SegmentSampler([episode(1, 6)], frames=3).batch(0, 2).instructions is None
+
+
 def test_video_alone_gives_frames_and_mask_alone() -> None:
     batch = SegmentSampler([episode(1, 6, bare=True)], frames=3).batch(0, 2)
     assert batch.actions is None
@@ -181,6 +241,7 @@ def test_mistakes_are_named() -> None:
         ({"frames": 1}, "frames is 1"),
         ({"frames": 3, "stride": 0}, "stride is 0"),
         ({"frames": 5, "context": 2, "targets": 4}, "targets is 4; 5 frames, 2 of them context, leave 1 to 3"),
+        ({"frames": 5, "context": 5}, "5 frames, 5 of them context, leave none"),
     ):
         with pytest.raises(ValueError, match=message):
             SegmentSampler(episodes, **arguments)

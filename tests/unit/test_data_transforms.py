@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ivideo.data import Augmentation
-from ivideo.data.transforms import turn_hue
+from ivideo.data.transforms import DRAWS, turn_hue
 
 OFF = {
     "crop_area": (1.0, 1.0),
@@ -23,29 +23,29 @@ def noise(*shape: int) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def drawn(clips: int, seed: int = 0) -> Tensor:
+    return torch.rand(clips, DRAWS, generator=torch.Generator().manual_seed(seed))
 
 
 def test_all_frames_of_a_clip_change_alike_and_clips_differently() -> None:
     still = noise(1, 1, 3, 16, 16).expand(3, 5, -1, -1, -1)
-    out = Augmentation()(still, generator())
+    out = Augmentation()(still, drawn(3))
     assert (out == out[:, :1]).all()
     assert not torch.equal(out[0, 0], out[1, 0])
     assert not torch.equal(out[0, 0], still[0, 0])
-    assert torch.equal(out, Augmentation()(still, generator()))
-    assert not torch.equal(out, Augmentation()(still, generator(1)))
+    assert torch.equal(out, Augmentation()(still, drawn(3)))
+    assert not torch.equal(out, Augmentation()(still, drawn(3, 1)))
 
 
 def test_off_changes_nothing() -> None:
     clips = noise(2, 3, 3, 12, 16)
-    assert torch.equal(Augmentation(**OFF)(clips, generator()), clips)
+    assert torch.equal(Augmentation(**OFF)(clips, drawn(2)), clips)
 
 
 def test_the_input_stays_as_it_was() -> None:
     clips = noise(2, 3, 3, 8, 8)
     before = clips.clone()
-    Augmentation()(clips, generator())
+    Augmentation()(clips, drawn(len(clips)))
     assert torch.equal(clips, before)
 
 
@@ -54,7 +54,7 @@ def test_a_crop_shows_a_window_of_the_frame() -> None:
     across = (torch.arange(64) * 4).to(torch.uint8).expand(64, 64)
     clips = torch.stack([across, across.T, across]).expand(200, 1, 3, 64, 64)
     augmentation = Augmentation(**(OFF | {"crop_area": (0.5, 0.8), "crop_aspect": (0.8, 1.25)}))
-    out = augmentation(clips, generator()).float()
+    out = augmentation(clips, drawn(len(clips))).float()
     wide = (out[:, 0, 0, 32, 56] - out[:, 0, 0, 32, 8]) / (48 * 4)
     high = (out[:, 0, 1, 56, 32] - out[:, 0, 1, 8, 32]) / (48 * 4)
     area, aspect = wide * high, wide / high
@@ -84,7 +84,7 @@ def test_each_jitter_moves_what_it_is_named_for() -> None:
     before = clips.float()
 
     def after(**strength: float) -> Tensor:
-        return Augmentation(**(OFF | strength))(clips, generator()).float()
+        return Augmentation(**(OFF | strength))(clips, drawn(len(clips))).float()
 
     ratio = after(brightness=0.2).mean((1, 2, 3, 4)) / before.mean((1, 2, 3, 4))
     assert 0.79 < ratio.min() < 0.85
@@ -101,13 +101,21 @@ def test_each_jitter_moves_what_it_is_named_for() -> None:
 
 
 def test_every_clip_gets_all_operations_in_an_order_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_down(clips: Tensor, operation: int, factor: Tensor) -> Tensor:
-        return clips * 10 + operation + 1
+    def write_down(clip: Tensor, operation: int, factor: float) -> Tensor:
+        return clip * 10 + operation + 1
 
     monkeypatch.setattr("ivideo.data.transforms._change", write_down)
-    orders = Augmentation()._jitter(torch.zeros(400, 1, 3, 2, 2), generator())[:, 0, 0, 0, 0]
-    assert {"".join(sorted(str(int(order)))) for order in orders} == {"1234"}
-    assert len(orders.unique()) == 24
+    blank = torch.zeros(1, 3, 2, 2)
+    orders = [int(Augmentation()._jitter(blank, row[4:])[0, 0, 0, 0]) for row in drawn(400).tolist()]
+    assert {"".join(sorted(str(order))) for order in orders} == {"1234"}
+    assert len(set(orders)) == 24
+
+
+def test_a_clip_comes_out_the_same_whatever_stands_beside_it() -> None:
+    clips, draws = noise(5, 4, 3, 16, 16), drawn(5)
+    together = Augmentation()(clips, draws)
+    for row in range(5):
+        assert torch.equal(Augmentation()(clips[row : row + 1], draws[row : row + 1])[0], together[row])
 
 
 @pytest.mark.parametrize(

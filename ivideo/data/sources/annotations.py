@@ -35,3 +35,13 @@ def table(path: Path, annotation: dict[str, Any], key: str, columns: int | None 
         width = "any number of" if columns is None else columns
         raise ValueError(f"{path}: {key!r} has shape {list(values.shape)}; expected rows of {width} numbers")
     return values
+
+
+def text(annotation: dict[str, Any]) -> str:
+    """Return the instruction that an annotation holds under "texts", "text" or "instruction"; empty without one."""
+    for key in ("texts", "text", "instruction", "language_instruction"):
+        value = annotation.get(key)
+        value = value[0] if isinstance(value, list) and value else value
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""

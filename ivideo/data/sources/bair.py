@@ -4,10 +4,8 @@
 float `[t 4]`, is taken at frame j, so the last one leads nowhere and is left out.
 """
 
-from pathlib import Path
-
 from ivideo.data.sources.npz import Arrays
-from ivideo.data.sources.source import Layout, Options, frames_from_array, leaving, make_episode
+from ivideo.data.sources.source import Item, Layout, Options, frames_from_array, leaving, make_episode
 from ivideo.episode import Episode
 
 CAMERAS = {"aux1": "aux1_image", "main": "image"}
@@ -17,8 +15,9 @@ def matches(arrays: Arrays) -> bool:
     return "aux1_image" in arrays
 
 
-def read(path: Path, name: str, options: Options) -> Episode:
+def read(item: Item, options: Options) -> Episode:
     """Return the episode seen by camera "aux1" (the default) or "main"."""
+    path = item.path
     arrays = Arrays(path)
     camera = options.camera or "aux1"
     if camera not in CAMERAS:
@@ -28,7 +27,7 @@ def read(path: Path, name: str, options: Options) -> Episode:
         raise ValueError(f"{path}: there is no array {key!r}; expected one of {', '.join(arrays)}")
     frames = frames_from_array(path, key, arrays[key])
     actions = leaving(path, "actions", arrays["action"], len(frames)) if "action" in arrays else None
-    return make_episode(path, name, frames, options, actions=actions)
+    return make_episode(path, item.name, frames, options, actions=actions)
 
 
-LAYOUT = Layout(name="BAIR npz", read=read)
+LAYOUT = Layout(name="BAIR npz", read=read, knows=("camera", "key"))

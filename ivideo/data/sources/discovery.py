@@ -1,92 +1,225 @@
 """Finding out which layout a file or folder has, by its names and headers, without reading any video."""
 
-import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from ivideo.data.sources import arrays, bair, bridge, droid, language_table, metaworld, videos
+from ivideo.data.sources import (
+    arrays,
+    bair,
+    bridge,
+    droid,
+    hdf5,
+    hub_files,
+    language_table,
+    lerobot,
+    lerobot_meta,
+    metaworld,
+    pictures,
+    plain_hdf5,
+    rlds,
+    robonet,
+    softmotion,
+    something_something,
+    tfds,
+    videos,
+    vp2,
+)
+from ivideo.data.sources.folders import Folder, natural, stem, walk
 from ivideo.data.sources.npz import Arrays
-from ivideo.data.sources.source import Item, Layout
+from ivideo.data.sources.source import Item, Layout, Options
 from ivideo.files import nearby
 
+LAYOUTS: tuple[Layout, ...] = (
+    metaworld.LAYOUT,
+    bair.LAYOUT,
+    arrays.LAYOUT,
+    bridge.LAYOUT,
+    language_table.LAYOUT,
+    droid.LAYOUT,
+    videos.LAYOUT,
+    lerobot.LAYOUT,
+    rlds.LAYOUT,
+    softmotion.LAYOUT,
+    something_something.LAYOUT,
+    robonet.LAYOUT,
+    vp2.LAYOUT,
+    plain_hdf5.LAYOUT,
+    pictures.LAYOUT,
+)
+"""All that can be read."""
 VIDEO_SUFFIXES = (".mp4", ".webm", ".gif")
+OTHER_VIDEO_SUFFIXES = (".mkv", ".mov", ".avi", ".m4v")
+RECORD_SUFFIXES = (".tfrecord", ".tfrecords")
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".pth", ".npy")
+EXPECTED = ".npz, .mp4, .webm, .gif, .hdf5 or .tfrecord files, pictures, or the folder of a data set"
 _LISTED = 10
+_TRIED = 20
+
+Found = TypeVar("Found")
 
 
-def find(path: Path, limit: int | None = None) -> list[Item]:
-    """Return the episodes below a path, sorted by name, all of one layout.
+def find(path: Path, limit: int | None = None, options: Options | None = None) -> list[Item]:
+    """Return the episodes of a file, a folder or `hf://datasets/<owner>/<name>`, sorted by name, of one layout.
 
-    Raises FileNotFoundError when the path does not exist, ValueError when nothing or several layouts are there.
+    Raises FileNotFoundError when the path does not exist, ValueError when nothing or several layouts are there, or when
+    the layout does not know an option.
     """
+    options = options or Options()
+    if hub_files.is_address(path):
+        path = hub_files.snapshot(path, lerobot.META)
+        if not (path / lerobot_meta.INFO).is_file():
+            raise ValueError(f"{path}: no {lerobot_meta.INFO}; expected a data set on the Hub in LeRobot's format")
     if not path.exists():
         raise FileNotFoundError(f"{path}: {nearby(path)}")
-    items = [_file(path, path.parent)] if path.is_file() else _folder(path)
+    items = _file(path, options) if path.is_file() else _folder(path, options)
     layouts = sorted({item.layout.name for item in items})
     if len(layouts) > 1:
         counts = ", ".join(f"{sum(item.layout.name == name for item in items)} x {name}" for name in layouts)
         below = [item.path.relative_to(path) for item in items if item.path.is_relative_to(path)]
-        folders = sorted({place.parts[0] for place in below})[:_LISTED]
+        folders = sorted({place.parts[0] for place in below if place.parts})[:_LISTED]
         raise ValueError(f"{path}: several layouts in one folder ({counts}); open one of them: {', '.join(folders)}")
+    items[0].layout.check(options)
     return items[:limit]
 
 
-def _folder(root: Path) -> list[Item]:
-    if (root / droid.ANNOTATIONS).is_dir() and (root / droid.VIDEOS).is_dir():
-        found = sorted((root / droid.ANNOTATIONS).glob("*.json"), key=_natural)
-        items = [Item(layout=droid.LAYOUT, path=path, name=path.stem) for path in found]
-    else:
-        items = _files(root)
+def _folder(root: Path, options: Options) -> list[Item]:
+    items: list[Item] = []
+    shown: list[tuple[Folder, list[str]]] = []
+    kinds: set[str] = set()
+    records: list[tuple[Path, str]] = []
+    for folder in walk(root):
+        kinds |= {Path(name).suffix for name in folder.files}
+        whole = _data_set(folder, options)
+        if whole is not None:
+            items += whole
+            folder.folders.clear()  # what is below it has been found
+            continue
+        items += _videos(folder) + _npz(folder) + _hdf5(folder, options)
+        records += [(folder.path / name, stem(folder.prefix + name)) for name in folder.named(*RECORD_SUFFIXES)]
+        if folder.named(*pictures.SUFFIXES):
+            shown.append((folder, folder.named(*pictures.SUFFIXES)))
+    items += _records(records, options)
+    if not items:  # beside episodes, pictures only show what is in them
+        items = [
+            Item(layout=pictures.LAYOUT, path=folder.path / name, name=stem(folder.prefix + name))
+            for folder, names in shown
+            for name in names
+        ]
     if not items:
-        kinds = sorted({path.suffix for path in root.rglob("*") if path.is_file()})
-        pickles = [suffix for suffix in kinds if suffix in PICKLE_SUFFIXES]
+        pickles = sorted(suffix for suffix in kinds if suffix in PICKLE_SUFFIXES)
         reason = f"; {', '.join(pickles)} files are refused, they could run code when read" if pickles else ""
-        held = ", ".join(suffix or "files without suffix" for suffix in kinds) or "no files"
-        raise ValueError(f"{root}: no episodes there, only {held}; expected .npz, .mp4, .webm or .gif{reason}")
+        held = ", ".join(sorted(suffix or "files without suffix" for suffix in kinds)) or "no files"
+        raise ValueError(f"{root}: no episodes there, only {held}; expected {EXPECTED}{reason}")
     return items
 
 
-def _files(root: Path) -> list[Item]:
-    wanted = (*VIDEO_SUFFIXES, ".npz")
-    hidden = re.compile(r"(^|/)\.")
-    found = [
-        path
-        for path in sorted(root.rglob("*"), key=_natural)
-        if path.suffix.lower() in wanted and path.is_file() and not hidden.search(str(path.relative_to(root)))
-    ]
-    described = {path.with_suffix("") for path in found if path.suffix.lower() in VIDEO_SUFFIXES}
-    # An .npz beside a video of its name holds that video's actions.
-    found = [path for path in found if path.suffix.lower() != ".npz" or path.with_suffix("") not in described]
-    annotated = [path for path in found if _droid_annotation(path) is not None]
-    if annotated:
-        seen = sorted({annotation for path in annotated if (annotation := _droid_annotation(path))}, key=_natural)
-        rest = [_file(path, root) for path in found if path not in set(annotated)]
-        named = [Item(layout=droid.LAYOUT, path=path, name=path.stem) for path in seen]
-        return named + rest
-    return [_file(path, root) for path in found]
-
-
-def _file(path: Path, root: Path) -> Item:
+def _file(path: Path, options: Options) -> list[Item]:
     suffix = path.suffix.lower()
+    folder = Folder(path=path.parent, prefix="", folders=[], files=[path.name])
     if suffix == ".npz":
-        layout = _npz(path)
-    elif suffix in VIDEO_SUFFIXES or suffix in (".mkv", ".mov", ".avi", ".m4v"):
-        annotation = _droid_annotation(path)
-        if annotation is not None:
-            return Item(layout=droid.LAYOUT, path=annotation, name=path.parent.name, camera=path.stem)
+        return _npz(folder)
+    if suffix in hdf5.SUFFIXES:
+        return _hdf5(folder, options)
+    if suffix in VIDEO_SUFFIXES or suffix in OTHER_VIDEO_SUFFIXES:
+        beside = [path.with_suffix(kind).name for kind in (".npz", ".json") if path.with_suffix(kind).is_file()]
+        folder.files.extend(beside)
+        up = path.parent.parent
+        if suffix == ".webm" and something_something.matches({something_something.LABELS}, up):
+            return [Item(layout=something_something.LAYOUT, path=path, name=path.stem)]
+        return _videos(folder, OTHER_VIDEO_SUFFIXES)
+    if suffix == ".json" and (path.parent.parent / droid.VIDEOS / path.stem).is_dir():
+        return [Item(layout=droid.LAYOUT, path=path, name=path.stem)]
+    if tfds.SHARD.fullmatch(path.name):
+        return rlds.items(path.parent, "", options, only=path)
+    if suffix in RECORD_SUFFIXES:
+        return _records([(path, path.stem)], options)
+    if suffix in pictures.SUFFIXES:
+        return [Item(layout=pictures.LAYOUT, path=path, name=path.stem)]
+    why = "pickles are refused, they could run code when read" if suffix in PICKLE_SUFFIXES else "unknown kind"
+    raise ValueError(f"{path}: {why}; expected {EXPECTED}")
+
+
+def _data_set(folder: Folder, options: Options) -> list[Item] | None:
+    """Return the episodes of a folder that is a data set as a whole; None for any other."""
+    names = {*folder.folders, *folder.files}
+    if {droid.ANNOTATIONS, droid.VIDEOS} <= set(folder.folders):
+        found = sorted((folder.path / droid.ANNOTATIONS).glob("*.json"), key=lambda path: natural(path.name))
+        return [Item(layout=droid.LAYOUT, path=path, name=folder.prefix + path.stem) for path in found]
+    if lerobot.matches(names, folder.path):
+        return lerobot.items(folder.path, folder.prefix, options)
+    if rlds.matches(names):
+        return rlds.items(folder.path, folder.prefix, options)
+    if any(tfds.SHARD.fullmatch(name) for name in folder.files):
+        raise FileNotFoundError(
+            f"{folder.path}: .tfrecord files without {tfds.FEATURES}, which says what is in them; fetch it with them"
+        )
+    if something_something.matches(names, folder.path):
+        return something_something.items(folder.path, folder.prefix, options)
+    return None
+
+
+def _videos(folder: Folder, more: tuple[str, ...] = ()) -> list[Item]:
+    names = folder.named(*VIDEO_SUFFIXES, *more)
+    if names and folder.path.parent.name == droid.VIDEOS:
+        annotation = folder.path.parent.parent / droid.ANNOTATIONS / f"{folder.path.name}.json"
+        if annotation.is_file():
+            camera = stem(names[0]) if len(folder.files) == 1 else None
+            return [Item(layout=droid.LAYOUT, path=annotation, name=folder.path.name, camera=camera)]
+    files = set(folder.files)
+    items = []
+    for name in names:
+        bare = stem(name)
         layout = videos.LAYOUT
-        if path.with_suffix(".npz").is_file():
+        if f"{bare}.npz" in files:
             layout = bridge.LAYOUT
-        elif path.with_suffix(".json").is_file():
+        elif f"{bare}.json" in files:
             layout = language_table.LAYOUT
-    elif suffix == ".json" and (path.parent.parent / droid.VIDEOS / path.stem).is_dir():
-        layout = droid.LAYOUT
-    else:
-        why = "pickles are refused, they could run code when read" if suffix in PICKLE_SUFFIXES else "unknown kind"
-        raise ValueError(f"{path}: {why}; expected an .npz, .mp4, .webm or .gif file, or a folder of them")
-    return Item(layout=layout, path=path, name=_name(path, root))
+        items.append(Item(layout=layout, path=folder.path / name, name=folder.prefix + bare))
+    return items
 
 
-def _npz(path: Path) -> Layout:
+def _npz(folder: Folder) -> list[Item]:
+    """Return the archives of a folder; those beside a video of their name hold its actions and are left out."""
+    filmed = {stem(name) for name in folder.named(*VIDEO_SUFFIXES, *OTHER_VIDEO_SUFFIXES)}
+    names = [name for name in folder.named(".npz") if stem(name) not in filmed]
+    layout = _first([folder.path / name for name in names], _npz_layout)
+    return [Item(layout=layout, path=folder.path / name, name=folder.prefix + stem(name)) for name in names if layout]
+
+
+def _hdf5(folder: Folder, options: Options) -> list[Item]:
+    names = folder.named(*hdf5.SUFFIXES)
+    paths = [folder.path / name for name in names]
+    read = _first(paths, _hdf5_items)
+    return read(paths, [folder.prefix + stem(name) for name in names], options) if read else []
+
+
+def _records(found: list[tuple[Path, str]], options: Options) -> list[Item]:
+    if not found:
+        return []
+    paths, names = [path for path, _ in found], [name for _, name in found]
+    if not _first(paths, _is_softmotion):
+        raise ValueError(
+            f"{paths[0]}: records of an unknown kind; expected BAIR robot pushing, or RLDS with "
+            f"{tfds.FEATURES} beside files named like bridge-train.tfrecord-00000-of-01024"
+        )
+    return softmotion.items(paths, names, options)
+
+
+def _first(paths: list[Path], look: Callable[[Path], Found]) -> Found | None:
+    """Return what the first file that can be read is: all files of a folder are of one kind, some may be damaged."""
+    broken: ValueError | OSError | None = None
+    for path in paths[:_TRIED]:
+        try:
+            return look(path)
+        except (ValueError, OSError) as error:
+            broken = broken or error
+    if broken is not None:
+        raise broken
+    return None
+
+
+def _npz_layout(path: Path) -> Layout:
     found = Arrays(path)
     if bair.matches(found):
         return bair.LAYOUT
@@ -95,21 +228,12 @@ def _npz(path: Path) -> Layout:
     return arrays.LAYOUT
 
 
-def _droid_annotation(video: Path) -> Path | None:
-    """Return the annotation of `<root>/videos/<id>/<camera>.mp4`, if there is one."""
-    folder = video.parent
-    if folder.parent.name != droid.VIDEOS:
-        return None
-    annotation = folder.parent.parent / droid.ANNOTATIONS / f"{folder.name}.json"
-    return annotation if annotation.is_file() else None
+def _hdf5_items(path: Path) -> Callable[[list[Path], list[str], Options], list[Item]]:
+    with hdf5.opened(path) as file:
+        if robonet.matches(path, file):
+            return robonet.items
+        return vp2.items if vp2.matches(path, file) else plain_hdf5.items
 
 
-def _name(path: Path, root: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sort key that puts episode 2 before episode 10."""
-    return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", path.as_posix()) if part
-    ]
+def _is_softmotion(path: Path) -> bool:
+    return softmotion.matches(path)

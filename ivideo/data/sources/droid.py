@@ -1,18 +1,18 @@
 """DROID episodes as `videos/<id>/<camera>.mp4` and `annotation/<id>.json` (the layout of Ctrl-World).
 
-The annotation holds end-effector `states`, one row per frame: position (3, metres), roll, pitch and yaw (radians), and
-gripper opening in [0, 1]. An action is what the arm then did, seven numbers: the change of position, the change of
-the angles (the short way round), and the opening that the gripper reaches. Commands themselves are not recorded.
+The annotation holds end-effector `states`, one row per frame: position (3, metres), roll, pitch and yaw (radians),
+and gripper opening in [0, 1]. An action is what the arm then did, seven numbers: the change of position, the change
+of the angles (the short way round), and the opening that the gripper reaches. Commands themselves are not recorded.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from ivideo.data.sources.annotations import load, table
-from ivideo.data.sources.source import Array, Layout, Options, make_episode
+from ivideo.data.sources.annotations import load, table, text
+from ivideo.data.sources.source import Array, Item, Layout, Options, make_episode
 from ivideo.episode import Episode
-from ivideo.video import read_video
+from ivideo.video import read_clip
 
 ANNOTATIONS, VIDEOS = "annotation", "videos"
 
@@ -21,8 +21,9 @@ def cameras(folder: Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.mp4"))
 
 
-def read(path: Path, name: str, options: Options) -> Episode:
+def read(item: Item, options: Options) -> Episode:
     """Return an episode from its annotation; `options.camera` names the view, the first by default."""
+    path = item.path
     annotation = load(path)
     folder = path.parent.parent / VIDEOS / path.stem
     views = cameras(folder)
@@ -32,7 +33,8 @@ def read(path: Path, name: str, options: Options) -> Episode:
     if camera not in views:
         raise ValueError(f"camera is {camera!r}; {folder} has {', '.join(map(repr, views))}: choose one")
     video = folder / f"{camera}.mp4"
-    frames = read_video(video, size=options.size, crop=options.crop)
+    clip = read_clip(video, size=options.size, crop=options.crop)
+    frames = clip.frames
     actions = None
     if "states" in annotation:
         states = table(path, annotation, "states", 7)
@@ -45,7 +47,7 @@ def read(path: Path, name: str, options: Options) -> Episode:
                 "the video is cut short or belongs to another episode"
             )
         actions = motion(states)
-    return make_episode(video, name, frames, options, actions=actions)
+    return make_episode(video, item.name, frames, options, actions=actions, instruction=text(annotation), fps=clip.fps)
 
 
 def motion(states: Array) -> Array:
@@ -55,4 +57,4 @@ def motion(states: Array) -> Array:
     return np.concatenate([step, states[1:, 6:]], axis=1)
 
 
-LAYOUT = Layout(name="DROID", read=read)
+LAYOUT = Layout(name="DROID", read=read, knows=("camera",))

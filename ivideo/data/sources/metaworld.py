@@ -8,7 +8,7 @@ scripted demonstrator asked for more than the arm does; the simulator cuts them 
 from pathlib import Path
 
 from ivideo.data.sources.npz import Arrays
-from ivideo.data.sources.source import Array, Layout, Options, frames_from_array, make_episode
+from ivideo.data.sources.source import Array, Item, Layout, Options, frames_from_array, make_episode
 from ivideo.episode import Episode
 
 
@@ -17,8 +17,9 @@ def matches(arrays: Arrays) -> bool:
     return header is not None and len(header.shape) == 4 and header.shape[1] % 3 == 0 and header.shape[1] > 3
 
 
-def read(path: Path, name: str, options: Options) -> Episode:
+def read(item: Item, options: Options) -> Episode:
     """Return the newest frame of every stack, with the actions that were carried out and the rewards they earned."""
+    path = item.path
     arrays = Arrays(path)
     frames = frames_from_array(path, "observation", arrays["observation"][:, -3:])
     actions = _arriving(path, arrays, "action", len(frames))
@@ -26,7 +27,7 @@ def read(path: Path, name: str, options: Options) -> Episode:
     discount = _arriving(path, arrays, "discount", len(frames))
     return make_episode(
         path,
-        name,
+        item.name,
         frames,
         options,
         actions=None if actions is None else actions.clip(-1.0, 1.0),

@@ -75,6 +75,18 @@ class Arrays:
                 "the file is truncated or damaged, fetch or record it again"
             ) from error
 
+    def text(self, key: str) -> str:
+        """Return a text kept as an array of one; empty where there is none."""
+        return str(self[key].item()).strip() if self._single(key, "U") else ""
+
+    def number(self, key: str) -> float | None:
+        """Return a number kept as an array of one; None where there is none."""
+        return float(self[key].item()) if self._single(key, "fiu") else None
+
+    def _single(self, key: str, kinds: str) -> bool:
+        header = self.headers.get(key)
+        return header is not None and header.dtype.kind in kinds and math.prod(header.shape) == 1
+
     def __contains__(self, key: str) -> bool:
         return key in self._members
 

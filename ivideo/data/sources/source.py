@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,39 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ivideo.episode import Episode
-from ivideo.video import resize
+from ivideo.resizing import resize
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to open episodes, whatever their layout."""
+    """How to open episodes. The first three are for every layout, of the others each layout knows some."""
 
     size: int | None = 64
-    camera: str | None = None
-    key: str | None = None
+    """Side of the square frames in pixels; None keeps them as they are."""
     crop: bool = True
+    """Cut frames that are not square to their centre square; False squeezes them."""
     min_frames: int = 2
+    """Refuse shorter episodes."""
+    camera: str | None = None
+    """Which view."""
+    key: str | None = None
+    """Which array holds the frames."""
+    split: str | None = None
+    """Only this part of the data set, such as "train"."""
+    classes: str | None = None
+    """A file that names the kinds of action to take, one a line."""
+    robot: str | None = None
+    """Only what this robot did."""
+    colours: str | None = None
+    """The order in which the files keep colours, "rgb" or "bgr"; None for what is known of the data set."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; None for 2."""
+
+
+OPTIONAL = ("camera", "key", "split", "classes", "robot", "colours", "placeholder")
+"""The options that only some layouts know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +53,20 @@ class Layout:
 
     name: str
     """What a user calls it."""
-    read: Callable[[Path, str, Options], Episode]
-    """Turns one file into the episode of the given name."""
+    read: "Callable[[Item, Options], Episode]"
+    """Turns an item into the episode."""
+    knows: tuple[str, ...] = ()
+    """Which of the `OPTIONAL` options it takes."""
+
+    def check(self, options: Options) -> None:
+        """Raise ValueError for an option that this layout would have to ignore."""
+        for name in OPTIONAL:
+            value = getattr(options, name)
+            if value is not None and name not in self.knows:
+                known = f"it takes {', '.join(self.knows)}" if self.knows else "it takes none of this kind"
+                raise ValueError(f"{name} is {value!r}, but the layout {self.name!r} knows no {name}; {known}")
+        if options.colours not in (None, "rgb", "bgr"):
+            raise ValueError(f"colours is {options.colours!r}; expected 'rgb' or 'bgr'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +75,23 @@ class Item:
 
     layout: Layout
     path: Path
+    """The file that holds it, or the data set's folder."""
     name: str
+    part: int | str | None = None
+    """Which episode of the file, where it holds several."""
     camera: str | None = None
     """The view that was opened by its own file's name; None where the options decide."""
 
     def read(self, options: Options) -> Episode:
+        """Return the episode; a pure function of the files and options, from any process or thread."""
+        self.layout.check(options)
         if self.camera is not None and options.camera is None:
             options = replace(options, camera=self.camera)
-        return self.layout.read(self.path, self.name, options)
+        return self.layout.read(self, options)
 
 
 def make_episode(
-    path: Path,
+    path: Path | str,
     name: str,
     frames: UInt8[Tensor, "t 3 h w"],
     options: Options,
@@ -63,8 +99,10 @@ def make_episode(
     actions: Array | None = None,
     rewards: Array | None = None,
     terminal: bool = False,
+    instruction: str = "",
+    fps: float | None = None,
 ) -> Episode:
-    """Return the episode, resized, after checking what comes beside its frames; errors name the file."""
+    """Return the episode, resized, after checking what comes beside its frames; errors begin with `path`."""
     if len(frames) < options.min_frames:
         remedy = "drop the file" if options.min_frames <= 2 else "drop the file or lower min_frames"
         raise ValueError(f"{path}: {len(frames)} frames; expected at least {options.min_frames}: {remedy}")
@@ -77,10 +115,12 @@ def make_episode(
         rewards=None if rewards is None else _numbers(path, "rewards", rewards, steps, 1),
         terminal=terminal,
         name=name,
+        instruction=instruction,
+        fps=fps,
     )
 
 
-def frames_from_array(path: Path, key: str, array: Array) -> UInt8[Tensor, "t 3 h w"]:
+def frames_from_array(path: Path | str, key: str, array: Array) -> UInt8[Tensor, "t 3 h w"]:
     """Return `[t h w 3]` or `[t 3 h w]` numbers from 0 to 255, of any integer type, as frames."""
     where = f"{path}: {key!r}"
     if array.ndim != 4:
@@ -107,7 +147,14 @@ def frames_from_array(path: Path, key: str, array: Array) -> UInt8[Tensor, "t 3 
     return torch.from_numpy(np.ascontiguousarray(array.astype(np.uint8, copy=False)))
 
 
-def leaving(path: Path, what: str, values: Array, frames: int) -> Array:
+def alias(split: str) -> str:
+    """Return "train", "valid" or "test" for the names that data sets give these; other names as they are."""
+    return {"validation": "valid", "val": "valid", "eval": "valid", "training": "train"}.get(
+        split.lower(), split.lower()
+    )
+
+
+def leaving(path: Path | str, what: str, values: Array, frames: int) -> Array:
     """Return one row per transition from rows taken at frames: the last frame's row, if there is one, leads nowhere."""
     if values.ndim == 0:
         raise ValueError(f"{path}: {what} are a single value; expected one row per step")
@@ -121,7 +168,7 @@ def leaving(path: Path, what: str, values: Array, frames: int) -> Array:
     )
 
 
-def _numbers(path: Path, what: str, values: Array, steps: int, ndim: int) -> Tensor:
+def _numbers(path: Path | str, what: str, values: Array, steps: int, ndim: int) -> Tensor:
     if values.dtype.kind not in "fiub":
         raise ValueError(f"{path}: {what} hold {values.dtype}; expected numbers")
     if ndim == 1 and values.ndim == 2 and values.shape[1] == 1:
@@ -138,3 +185,11 @@ def _numbers(path: Path, what: str, values: Array, steps: int, ndim: int) -> Ten
         row = int(np.argwhere(~finite)[0][0])
         raise ValueError(f"{path}: {what} are NaN or infinite at step {row}; expected numbers: repair or drop the file")
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def inside(root: Path, name: str, where: Path) -> Path:
+    """Return the file of a relative name that `where` gives; ValueError for one that leads out of `root`."""
+    place = PurePosixPath(name)
+    if not name or place.is_absolute() or ".." in place.parts or "\\" in name or "\0" in name or ":" in name:
+        raise ValueError(f"{where}: it names the file {name!r}; expected one below {root}: the data set is not safe")
+    return root / place
