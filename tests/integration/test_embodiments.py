@@ -4,12 +4,15 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny import TINY_TOKENIZER
 from tiny_mixture import Mixture
 from tiny_rollouts import build, clip
 from tiny_text import SIZE, save_text_encoder
 
+from ivideo.cli import main
 from ivideo.controls import Controls
 from ivideo.embedding import EmbeddingConfig
 from ivideo.embodiments import Domain
@@ -19,6 +22,8 @@ from ivideo.training import LoopConfig, OptimizerConfig, fit
 from ivideo.training.held_out import dream
 from ivideo.training.weights import start_from
 from ivideo.world_model import WorldModel, WorldModelConfig
+from tokenizer import VideoTokenizer
+from tokenizer.checkpoint import save_tokenizer
 
 DOMAINS = (Domain(name="arm", action_dim=3), Domain(name="table", action_dim=2), Domain(name="pictures"))
 
@@ -84,6 +89,85 @@ def test_a_mixture_with_single_images_trains(encoder: str) -> None:
         assert f"dream-{name}" in found.videos
     mean = sum(found.figures[f"held_out/{name}/psnr_1"] for name in ("arm", "table", "pictures")) / 3
     assert found.figures["held_out/psnr_1"] == pytest.approx(mean)
+
+
+@pytest.fixture(scope="module")
+def robots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mixture of two data sets on disk, a tokenizer, and a config that trains a model of both."""
+    root = tmp_path_factory.mktemp("robots")
+    for name, action_dim in (("arm", 3), ("table", 2)):
+        (root / name).mkdir()
+        for number, episode in enumerate(episodes(3, 8, action_dim, seed=action_dim)):
+            assert episode.actions is not None
+            arrays = {"frames": episode.frames.numpy(), "actions": episode.actions.numpy()}
+            np.savez(root / name / f"{number}.npz", **arrays)
+    torch.manual_seed(0)
+    save_tokenizer(VideoTokenizer(TINY_TOKENIZER), root / "tokenizer")
+    (root / "mixture.yaml").write_text(
+        "sets: [{name: arm, source: arm, weight: 1}, {name: table, source: table, weight: 1}]\n"
+    )
+    (root / "world_model.yaml").write_text(f"""
+data: {{mixture: {root}/mixture.yaml, root: {root}, held_out: last, frames: 5}}
+tokenizer: {root}/tokenizer
+model:
+  transformer: {{width: 16, layers: 1, heads: 2, ffn_width: 24, max_positions: 128}}
+  embedding: {{domains: [{{name: arm, action_dim: 3}}, {{name: table, action_dim: 2}}], scale_actions: true}}
+loop: {{steps: 3, batch_size: 4, evaluate_every: 3, accelerator: cpu}}
+evaluation: {{clips: 4, pictures: 1}}
+run: {{folder: {root}/run, tensorboard: false}}
+""")
+    return root
+
+
+def train(robots: Path, run: Path, *options: str) -> int:
+    return main(
+        ["train", "world-model", "--config", str(robots / "world_model.yaml"), "--run.folder", str(run), *options]
+    )
+
+
+def test_a_mixture_on_disk_becomes_a_model_that_serves_each_of_its_bodies(
+    robots: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert train(robots, run, "--token_cache", "8") == 0
+    figures = (run / "metrics.jsonl").read_text()
+    assert all(
+        f"held_out/{name}/{figure}" in figures for name in ("arm", "table") for figure in ("psnr_1", "shuffled_1")
+    )
+    model = WorldModel.from_pretrained(run / "model")
+    assert model.embodiments.names == ["arm", "table"]
+    assert all(domain.low is not None for domain in model.embodiments.domains)
+    capsys.readouterr()
+    assert main(["info", str(run)]) == 0
+    assert "arm (3 values), table (2 values)" in capsys.readouterr().out
+    asked = ["--source", str(robots / "arm"), "--frames", "2", "--horizons", "1,2", "--held_out", "all"]
+    assert main(["evaluate", str(run), *asked, "--domain", "arm", "--guidance", "0.5"]) == 0
+    assert main(["evaluate", str(run), *asked, "--domain", "table"]) == 2
+    assert "domain table takes 2" in capsys.readouterr().err
+    film = ["--frames", "2", "--samples", "1", "--domain", "arm", "--out", str(tmp_path / "futures.mp4")]
+    assert main(["predict", str(run), str(robots / "arm"), *film]) == 0
+
+
+DOMAINS_OPTION = "--model.embedding.domains"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--model.embedding.domains", "[{name: table, action_dim: 2}, {name: arm, action_dim: 3}]"],
+            "mixes arm, table",
+        ),
+        (["--model.embedding.domains", "[{name: arm, action_dim: 3}, {name: table, action_dim: 1}]"], "action_dim: 2"),
+        (["--data.mixture", "null", "--data.source", "pushing_table"], "does not say of which its episodes are"),
+    ],
+)
+def test_domains_that_are_not_those_of_the_data_are_refused(
+    robots: Path, tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(robots, tmp_path / "run", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_padding_of_an_image_carries_no_loss() -> None:
