@@ -4,6 +4,7 @@ How often tokens are predicted exactly is never among it: where little moves, a 
 is nearly always right.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ def reconstruct(tokenizer: VideoTokenizer, clips: Batch, pictures: int) -> Evalu
     return Evaluation(figures=_named(figures), videos={"reconstruction": shown} if pictures else {})
 
 
-def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Evaluation:
+def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0, *, names: Sequence[str] = ()) -> Evaluation:
     """Imagine clips freely from their context frames; figures are decibels at single imagined frames.
 
     ::
@@ -59,10 +60,11 @@ def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Eval
         shuffled_5      under the actions of another clip; only for models that take actions
         loss            of the next token, given the true ones before it, with the heads' losses
 
-    Clips of several domains are measured domain by domain (`bridge/psnr_5`), and these figures averaged.
+    Clips of several domains, whose `names` are given, are measured domain by domain (`bridge/psnr_5`), and these
+    figures averaged.
     """
-    if model.embodiments.domains and clips.domains is not None and len(clips.domains.unique()) > 1:
-        return _each_domain(model, clips, pictures, seed)
+    if names and clips.domains is not None:
+        return _each_domain(model, clips, pictures, seed, names)
     loss = _token_loss(model, clips)
     if model.config.goal_conditioned:
         return Evaluation(figures=_named(loss))
@@ -87,13 +89,13 @@ def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Eval
     return Evaluation(figures=_named(figures), videos={"dream": shown} if pictures else {})
 
 
-def _each_domain(model: WorldModel, clips: Batch, pictures: int, seed: int) -> Evaluation:
+def _each_domain(model: WorldModel, clips: Batch, pictures: int, seed: int, names: Sequence[str]) -> Evaluation:
     figures: dict[str, float] = {}
     videos: dict[str, UInt8[Tensor, "n k t 3 h w"]] = {}
     everywhere: dict[str, list[float]] = {}
     assert clips.domains is not None
     for number in clips.domains.unique().tolist():
-        name = model.embodiments.names[number]
+        name = names[number]
         found = dream(model, rows(clips, (clips.domains == number).nonzero()[:, 0]), pictures, seed)
         for key, value in found.figures.items():
             figures[key.replace("held_out/", f"held_out/{name}/", 1)] = value

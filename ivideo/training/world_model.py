@@ -109,7 +109,8 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
         def evaluate(step: int) -> Evaluation:
-            return dream(model, clips, settings.evaluation.pictures)
+            names = held.names if isinstance(held, MixedStore) else ()
+            return dream(model, clips, settings.evaluation.pictures, names=names)
 
         common: dict[str, Any] = {
             "loop": loop,

@@ -83,7 +83,7 @@ def test_a_mixture_with_single_images_trains(encoder: str) -> None:
     loop = LoopConfig(steps=25, batch_size=6, evaluate_every=None, accelerator="cpu")
     fit(model, loss, lambda index: batches.batch(index % 3, 6), loop=loop, optimizer=OptimizerConfig(lr=3e-3))
     assert sum(seen[-3:]) < 0.9 * sum(seen[:3])
-    found = dream(model.eval(), batches.batch(0, 6), pictures=1)
+    found = dream(model.eval(), batches.batch(0, 6), pictures=1, names=model.embodiments.names)
     for name in ("arm", "table", "pictures"):
         assert f"held_out/{name}/cross_entropy" in found.figures
         assert f"dream-{name}" in found.videos
@@ -149,6 +149,14 @@ def test_a_mixture_on_disk_becomes_a_model_that_serves_each_of_its_bodies(
 
 
 DOMAINS_OPTION = "--model.embedding.domains"
+
+
+def test_a_model_without_domains_is_measured_on_each_set_too(robots: Path, tmp_path: Path) -> None:
+    options = [DOMAINS_OPTION, "[]", "--model.embedding.action_dim", "3", "--model.embedding.scale_actions", "false"]
+    assert train(robots, tmp_path / "run", *options) == 0
+    figures = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert "held_out/arm/cross_entropy" in figures
+    assert "held_out/table/cross_entropy" in figures
 
 
 @pytest.mark.parametrize(
