@@ -65,7 +65,7 @@ def _installation() -> Iterator[tuple[str, str]]:
 def _model(source: str) -> Iterator[tuple[str, str]]:
     """What a world model, or a tokenizer alone, is; from its configs and the headers of its weights."""
     from ivideo import hub
-    from ivideo.world_model import layout_of
+    from ivideo.layout import layout_of
     from tokenizer import checkpoint as tokenizer_files
     from transformer import checkpoint as transformer_files
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ivideo import hub
+from ivideo.embedding import TOLD
 from ivideo.world_model import WorldModel
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import load_tokenizer
@@ -48,7 +49,8 @@ def start_tokenizer(config: TokenizerConfig, init: str | None) -> VideoTokenizer
 def start_from(model: WorldModel, init: str) -> list[str]:
     """Copy into `model` all that the world model at `init` has in common with it; return the names of what is new.
 
-    The transformers must be of one shape; an action projection or a head that only one of the two has is left out.
+    The transformers must be of one shape; an action projection or a head that only one of the two has is left out. What
+    is new changes no token before the first update: whatever is told enters at zero.
     """
     found = WorldModel.from_pretrained(init)
     theirs, mine = found.transformer.state_dict(), model.transformer.state_dict()
@@ -68,6 +70,8 @@ def start_from(model: WorldModel, init: str) -> list[str]:
                 value.copy_(given[name])
             else:
                 new.append(f"{part}.{name}")
+                if part == "embedding" and name.startswith(TOLD):
+                    value.zero_()
     return new
 
 
