@@ -12,7 +12,7 @@ import torch
 from ivideo.config import parse
 from ivideo.data import Augmentation, SegmentSampler
 from ivideo.data.draws import Order
-from ivideo.data.segments import numbered
+from ivideo.data.sampler import numbered
 from ivideo.data.shards import is_stored
 from ivideo.data.sources.discovery import find
 from ivideo.data.sources.source import Options

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ivideo.data.draws import Order, Stream
-from ivideo.data.segments import Sampler, numbered
+from ivideo.data.sampler import Sampler, numbered
 from ivideo.tokens import TokenBatch
 from ivideo.training.dataset import model_inputs
 from ivideo.training.token_store import TokenStore

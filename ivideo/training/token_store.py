@@ -23,8 +23,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from ivideo.data.npy import mapped
 from ivideo.data.segments import FrameOrder, History
-from ivideo.data.shards import SHARD, mapped, read_json, read_manifest, shard_name
+from ivideo.data.shards import SHARD, read_json, read_manifest, shard_name
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, VideoTokenizer
 

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from ivideo.config import parse
-from ivideo.data.segments import Sampler
-from ivideo.data.shards import GrowingArray, ShardFolder, new_shard
+from ivideo.data.npy import GrowingArray
+from ivideo.data.sampler import Sampler
+from ivideo.data.shards import ShardFolder, new_shard
 from ivideo.episode import Batch
 from ivideo.tokens import encoded
 from ivideo.training.dataset import DataConfig

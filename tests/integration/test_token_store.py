@@ -9,7 +9,7 @@ import torch
 from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
 
 from ivideo.bench import data as data_bench
-from ivideo.data import shards
+from ivideo.data import npy
 from ivideo.data.conversion import Conversion, convert
 from ivideo.data.recorder import save_episodes
 from ivideo.data.shards import verify
@@ -116,9 +116,9 @@ def test_an_epoch_of_batches_deals_out_every_row_once(place: Path, store: TokenS
 def test_an_interrupted_store_goes_on_to_the_same_bytes(
     place: Path, store: TokenStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append, left = shards.GrowingArray.append, 15
+    append, left = npy.GrowingArray.append, 15
 
-    def full(self: shards.GrowingArray, values: np.ndarray) -> None:
+    def full(self: npy.GrowingArray, values: np.ndarray) -> None:
         nonlocal left
         left -= 1
         if left < 0:
@@ -126,7 +126,7 @@ def test_an_interrupted_store_goes_on_to_the_same_bytes(
         append(self, values)
 
     with monkeypatch.context() as patch:
-        patch.setattr(shards.GrowingArray, "append", full)
+        patch.setattr(npy.GrowingArray, "append", full)
         with pytest.raises(OSError, match="codes2 cannot be written"):
             tokenize(tokenization(place, "codes2"))
     assert (place / "codes2" / "shard-00000").is_dir()
