@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
-from ivideo.embodiments import Domain
+from ivideo.embodiments import Domain, Embodiments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +39,28 @@ class Controls:
     def ignored(self) -> "Controls":
         """The same without actions and words: what guidance compares with."""
         return Controls(domains=self.domains)
+
+    def completed(self, embodiments: Embodiments) -> "Controls":
+        """The same with actions as wide as the model's, and with the domain where there is only one.
+
+        ValueError for actions of another size, or of nobody knows which domain.
+        """
+        if self.actions is None:
+            return self
+        if not embodiments.domains:
+            if self.actions.shape[-1] != embodiments.action_dim:
+                embodiments.check(self.actions)
+            return self
+        domains = self.domains
+        if domains is None:
+            ids = embodiments.ids(None, len(self.actions))
+            if ids is None:
+                known = ", ".join(embodiments.names)
+                raise ValueError(f"the batch has actions but does not say of which of {known}; set its domains")
+            domains = ids.to(self.actions.device)
+        if self.actions.shape[-1] > embodiments.action_dim:
+            embodiments.check(self.actions, domains.cpu())
+        return replace(self, actions=embodiments.pad(self.actions), domains=domains)
 
     def silence(self, told: Tensor) -> Tensor:
         """Zero in the rows that are not heeded."""

@@ -28,9 +28,6 @@ from ivideo.layout import TokenLayout
 from tokenizer import FrameCodes, TokenizerConfig
 from transformer import Transformer
 
-TOLD = ("action.", "text.", "domain.", "guide.action.")
-"""How the names begin of a `SequenceEmbedding`'s tensors that read what is told; at zero, nothing is heard."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingConfig:
@@ -187,7 +184,8 @@ class SequenceEmbedding(nn.Module):
         if self.text is not None and told.text is not None:
             parts.append(told.silence(self.text(told.text)[:, None]))
         if self.config.domains and told.domains is not None:
-            parts.append(torch.stack(list(self.domain.values()))[told.domains][:, None])
+            known = torch.stack([self.domain[each.name] for each in self.config.domains])
+            parts.append(known[told.domains][:, None])
         if not parts:
             return None
         total = parts[0]

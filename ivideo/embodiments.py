@@ -78,6 +78,18 @@ class Embodiments:
             raise ValueError(f"{len(each)} domains are named for {batch} rows; expected one for all, or one for each")
         return torch.tensor([self._number(one) for one in each]).expand(batch).clone()
 
+    def known(self, ids: Int64[Tensor, " b"] | None) -> Int64[Tensor, " b"] | None:
+        """The numbers themselves, where they are all domains of this model; None for a model without domains."""
+        if ids is None or not self.domains:
+            return None
+        low, high = int(ids.min()), int(ids.max())
+        if not 0 <= low <= high < len(self.domains):
+            raise ValueError(
+                f"the batch has rows of domains {low} to {high}; this model knows {self._listed()}: name every data "
+                "set of the mixture in embedding.domains, in its order"
+            )
+        return ids
+
     def check(self, actions: Tensor, ids: Int64[Tensor, " b"] | None = None, where: str = "") -> None:
         """Refuse actions whose size is not that of their rows' domain, or not finite; rows are the first axis."""
         if not self.action_dim:
@@ -107,12 +119,14 @@ class Embodiments:
     def _check_domains(self, actions: Tensor, size: int, ids: Tensor, where: str) -> None:
         for number in ids.unique().tolist():
             domain = self.domains[number]
-            if not domain.action_dim:
-                raise ValueError(f"{where}domain {domain.name} takes no actions; leave them out")
             beyond = actions[..., domain.action_dim :]
             beyond = beyond[ids == number] if beyond.ndim and len(beyond) == len(ids) else beyond
             padded = size == self.action_dim and not beyond.any()
-            if size != domain.action_dim and not padded:
+            if padded:
+                continue
+            if not domain.action_dim:
+                raise ValueError(f"{where}domain {domain.name} takes no actions; leave them out")
+            if size != domain.action_dim:
                 raise ValueError(
                     f"{where}an action has {size} values; domain {domain.name} takes {domain.action_dim}, padded with "
                     f"zeros to {self.action_dim} where domains are mixed"

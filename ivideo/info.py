@@ -89,6 +89,10 @@ def _model(source: str) -> Iterator[tuple[str, str]]:
     room = min(layout.max_frames(shape.max_positions), config.remember or shape.max_positions)
     yield "remembers", f"{room} imagined frames; longer futures forget the oldest"
     yield "action", f"{embedding.action_dim} values" if embedding.action_dim else "none"
+    if embedding.domains:
+        yield "domains", ", ".join(f"{domain.name} ({domain.action_dim} values)" for domain in embedding.domains)
+    if embedding.text is not None:
+        yield "instructions", f"read by {embedding.text.encoder}"
     heads = {
         "reward": config.heads.reward,
         "termination": config.heads.termination,

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ivideo import hub, rollout
@@ -135,7 +135,7 @@ class WorldModel(nn.Module):
     def tokenize(self, batch: Batch) -> TokenBatch:
         """Codes of a batch with what goes with its predicted frames; the tokenizer is not trained through this."""
         tokens = encoded(self.tokenizer, batch)
-        domains = tokens.domains if self.embodiments.domains else None
+        domains = self.embodiments.known(tokens.domains)
         return replace(tokens, domains=domains, text=self.text_of(batch.instructions))
 
     def text_of(self, instructions: Sequence[str] | None) -> Float[Tensor, "b e"] | None:
@@ -164,11 +164,7 @@ class WorldModel(nn.Module):
 
         `actions[:, i]` leads to predicted frame i.
         """
-        controls = told if isinstance(told, Controls) else Controls(actions=told)
-        if controls.actions is not None and controls.actions.shape[-1] != self.action_dim:
-            self.embodiments.check(controls.actions, controls.domains)
-        if controls.actions is not None and self.embodiments.domains and controls.domains is None:
-            controls = replace(controls, domains=self._only_domain(len(controls.actions)))
+        controls = (told if isinstance(told, Controls) else Controls(actions=told)).completed(self.embodiments)
         books = self.tokenizer.context_codebook.detach(), self.tokenizer.dynamics_codebook.detach()
         hidden: Tensor = self.transformer(self.embedding(self.transformer, codes, controls, *books))
         return hidden
@@ -184,13 +180,6 @@ class WorldModel(nn.Module):
             return logits if scores is None else logits + scores
         logits = self.transformer.logits(hidden)
         return logits if scores is None else logits + F.pad(scores, (start, logits.shape[-1] - stop))
-
-    def _only_domain(self, batch: int) -> Int64[Tensor, " b"]:
-        ids = self.embodiments.ids(None, batch)
-        if ids is None:
-            known = ", ".join(self.embodiments.names)
-            raise ValueError(f"the batch has actions but does not say of which of {known}; set its domains")
-        return ids.to(self.device)
 
     # --------------------------------------------------------------------------------------------- imagining
 

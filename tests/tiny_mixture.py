@@ -22,8 +22,7 @@ class Mixture:
     def row(self, sample: int) -> Batch:
         turn, number = divmod(sample, len(self.samplers))
         sampler = self.samplers[number]
-        window = sampler._window(turn)
-        segment = sampler.segment(window)
+        segment = sampler.segment(turn % sampler.windows)
         steps = len(segment.frames) - 1
         actions = torch.zeros(steps, 0) if segment.actions is None else segment.actions
         return Batch(

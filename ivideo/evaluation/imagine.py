@@ -28,7 +28,7 @@ def imagine(
     frames: UInt8[Tensor, "n t 3 h w"],
     actions: Float[Tensor, "n t-1 a"] | None,
     *,
-    domains: Sequence[int] | None = None,
+    domains: Sequence[str | int] | None = None,
     instructions: Sequence[str] | None = None,
     guidance: float = 0.0,
     sampling: Sampling = GREEDY,

@@ -73,7 +73,7 @@ class StoredTokens:
         return replace(
             tokens,
             actions=tokens.actions if model.action_dim else None,
-            domains=tokens.domains if model.embodiments.domains else None,
+            domains=model.embodiments.known(tokens.domains),
             text=model.text_of(self._store.instructions(rows)) if model.config.embedding.text else None,
         )
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from torch import Tensor
 
 from ivideo import hub
-from ivideo.embedding import TOLD
 from ivideo.world_model import WorldModel
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import load_tokenizer
@@ -70,7 +69,7 @@ def start_from(model: WorldModel, init: str) -> list[str]:
                 value.copy_(given[name])
             else:
                 new.append(f"{part}.{name}")
-                if part == "embedding" and name.startswith(TOLD):
+                if part == "embedding" and name.startswith(("action.", "guide.action.")):
                     value.zero_()
     return new
 

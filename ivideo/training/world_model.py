@@ -29,6 +29,9 @@ from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import find_tokenizer, start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
 
+RANGED = 2000
+"""Episodes of a domain that are looked at for the range of its actions, where the config states none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldModelTraining:
@@ -100,7 +103,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
-    if model.embodiments.domains:
+    if settings.model.embedding.bins or settings.model.embedding.scale_actions:
         model.state_ranges(_actions_by_domain(model, train))
     how: dict[str, Any] = {"context": model.context_frames, "order": order_of(model)}
     tokens = None if settings.token_store is None else stored_tokens(settings, model)
@@ -187,23 +190,13 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -
             f"data.frames is {data.frames}, all of it context; expected more than the {model.context_frames} context "
             "frames"
         )
-    if model.action_dim and episodes.action_dim != model.action_dim:
+    if model.embodiments.domains:
+        _check_domains(model, episodes, data.mixture or data.source)
+    elif model.action_dim and episodes.action_dim != model.action_dim:
         has = "no actions" if episodes.action_dim is None else f"actions of {episodes.action_dim} numbers"
         raise ValueError(
-            f"model.embedding.action_dim is {model.action_dim}, but {data.source} holds {has}; "
+            f"model.embedding.action_dim is {model.action_dim}, but {data.mixture or data.source} holds {has}; "
             f"set it to {episodes.action_dim or 0}"
-        )
-    known = tuple(model.embodiments.names)
-    if isinstance(episodes, MixedStore):
-        if known and known != episodes.names:
-            raise ValueError(
-                f"the model knows the domains {', '.join(known)}, but the mixture {data.mixture} has "
-                f"{', '.join(episodes.names)}; name the same ones in the same order"
-            )
-    elif len(known) > 1:
-        raise ValueError(
-            f"the model knows the domains {', '.join(known)}, but {data.source} does not say of which its episodes "
-            "are; name one domain, or train on a mixture"
         )
     if settings.model.heads.reward and not episodes.has_rewards:
         raise ValueError(f"model.heads.reward is set, but {data.source} holds no rewards; turn it off")
@@ -215,11 +208,43 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -
         )
 
 
+def _by_domain(model: WorldModel, episodes: Episodes) -> dict[str, EpisodeStore]:
+    """The episodes of each domain; those of a single source belong to the model's only one."""
+    if isinstance(episodes, MixedStore):
+        return {each.settings.name: each.episodes for each in episodes.domains}
+    return {model.embodiments.names[0]: episodes}
+
+
+def _check_domains(model: WorldModel, episodes: Episodes, source: str) -> None:
+    known = model.embodiments.names
+    if isinstance(episodes, MixedStore) and list(episodes.names) != known:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} mixes {', '.join(episodes.names)}; name the "
+            "same, in the same order"
+        )
+    if not isinstance(episodes, MixedStore) and len(known) > 1:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} does not say of which its episodes are; "
+            "name one domain, or train on a mixture"
+        )
+    sizes = {domain.name: domain.action_dim for domain in model.embodiments.domains}
+    for name, store in _by_domain(model, episodes).items():
+        if (store.action_dim or 0) != sizes[name]:
+            raise ValueError(
+                f"model.embedding.domains gives {name} actions of {sizes[name]} numbers, but its episodes have "
+                f"{store.action_dim or 'none'}; write action_dim: {store.action_dim or 0}"
+            )
+
+
 def _actions_by_domain(model: WorldModel, episodes: Episodes) -> dict[str, Tensor]:
-    """All actions of each domain, or of the only one there is."""
-    stores = [(model.embodiments.names[0], episodes)] if isinstance(episodes, EpisodeStore) else episodes.named
-    actions = {name: [each.actions for each in store if each.actions is not None] for name, store in stores}
-    return {name: torch.cat(every) for name, every in actions.items() if every}
+    """Actions of every domain, from its first episodes."""
+    found: dict[str, Tensor] = {}
+    for name, store in _by_domain(model, episodes).items():
+        several = [store[place].actions for place in range(min(len(store), RANGED))]
+        actions = [each for each in several if each is not None]
+        if actions:
+            found[name] = torch.cat(actions)
+    return found
 
 
 def headline(frames: int, acts: bool) -> tuple[str, ...]:

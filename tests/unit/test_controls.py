@@ -160,6 +160,18 @@ def test_one_domain_need_not_be_named_and_a_model_without_any_refuses_one() -> N
 def test_the_batch_must_say_whose_its_actions_are() -> None:
     with pytest.raises(ValueError, match="does not say of which of arm, table, film"):
         several().loss(Batch(frames=clip(4), actions=torch.randn(2, 3, 3)))
+    with pytest.raises(ValueError, match="rows of domains 0 to 3; this model knows arm"):
+        several().loss(Batch(frames=clip(4), actions=torch.randn(2, 3, 3), domains=torch.tensor([0, 3])))
+
+
+def test_narrow_batches_are_padded_and_wide_ones_refused() -> None:
+    model, domains = several(), torch.tensor([1, 1])
+    codes, actions = model.tokenizer.encode(clip(4)), torch.randn(2, 2, 2)
+    padded = torch.nn.functional.pad(actions, (0, 1))
+    narrow, wide = (model(codes, Controls(actions=each, domains=domains)) for each in (actions, padded))
+    assert torch.equal(narrow, wide)
+    with pytest.raises(ValueError, match="domain table takes 2"):
+        model(codes, Controls(actions=torch.randn(2, 2, 4), domains=domains))
 
 
 def test_states_keep_what_they_were_told(tmp_path: Path) -> None:
