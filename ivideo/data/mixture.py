@@ -106,11 +106,6 @@ class MixedStore:
         return all(domain.episodes.has_rewards for domain in self.domains)
 
     @property
-    def named(self) -> list[tuple[str, EpisodeStore]]:
-        """The episodes of each domain, by name."""
-        return [(domain.settings.name, domain.episodes) for domain in self.domains]
-
-    @property
     def shares(self) -> list[float]:
         """The share of each domain."""
         weights = [domain.settings.weight for domain in self.domains]

@@ -194,7 +194,7 @@ def _problems(folder: Path, manifest: dict[str, Any], *, everything: bool) -> It
         if (shard and not _NAME.fullmatch(shard)) or not re.fullmatch(r"[a-z_]+\.(npy|json)", file):
             raise ValueError(f"{folder / MANIFEST}: it lists {name!r}, which no stored folder holds: make it anew")
         if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
-            raise ValueError(f"{folder / MANIFEST}: it says nothing of {name}; the file is damaged: make the folder anew")
+            raise ValueError(f"{folder / MANIFEST}: it says nothing of {name}; it is damaged: make the folder anew")
         path = folder / name
         if not path.is_file():
             yield name, "is missing"
