@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from ivideo.controls import Controls
-from tokenizer import FrameCodes
+from ivideo.episode import Batch
+from tokenizer import FrameCodes, VideoTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +74,16 @@ class TokenBatch:
             "domains": self.domains,
             "text": self.text,
         }
+
+
+def encoded(tokenizer: VideoTokenizer, batch: Batch) -> TokenBatch:
+    """Codes of a batch with what goes with its predicted frames, as any model on this tokenizer sees them."""
+    context = tokenizer.config.context_frames
+    if batch.frames.shape[1] <= context:
+        raise ValueError(f"segments of {batch.frames.shape[1]} frames leave nothing to predict after {context}")
+    cut = {
+        name: None if (values := getattr(batch, name)) is None else values[:, context - 1 :]
+        for name in ("actions", "rewards", "terminals")
+    }
+    mask = None if batch.mask is None else batch.mask[:, context:]
+    return TokenBatch(codes=tokenizer.encode(batch.frames), mask=mask, domains=batch.domains, **cut)

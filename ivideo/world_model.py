@@ -20,7 +20,7 @@ from ivideo.instructions import InstructionEncoder
 from ivideo.layout import layout_of
 from ivideo.losses import HarmoniousWeights, token_loss
 from ivideo.state import Prediction, RolloutState
-from ivideo.tokens import TokenBatch
+from ivideo.tokens import TokenBatch, encoded
 from tokenizer import FrameCodes, VideoTokenizer
 from transformer import Sampling, Transformer, TransformerConfig
 
@@ -134,17 +134,9 @@ class WorldModel(nn.Module):
     @torch.no_grad()
     def tokenize(self, batch: Batch) -> TokenBatch:
         """Codes of a batch with what goes with its predicted frames; the tokenizer is not trained through this."""
-        context = self.context_frames
-        if batch.frames.shape[1] <= context:
-            raise ValueError(f"segments of {batch.frames.shape[1]} frames leave nothing to predict after {context}")
-        cut = {
-            name: None if (values := getattr(batch, name)) is None else values[:, context - 1 :]
-            for name in ("actions", "rewards", "terminals")
-        }
-        mask = None if batch.mask is None else batch.mask[:, context:]
-        codes = self.tokenizer.encode(batch.frames)
-        domains = self.embodiments.known(batch.domains)
-        return TokenBatch(codes=codes, mask=mask, domains=domains, text=self.text_of(batch.instructions), **cut)
+        tokens = encoded(self.tokenizer, batch)
+        domains = self.embodiments.known(tokens.domains)
+        return replace(tokens, domains=domains, text=self.text_of(batch.instructions))
 
     def text_of(self, instructions: Sequence[str] | None) -> Float[Tensor, "b e"] | None:
         """Instructions as this model reads them; None for none, or for a model that takes none."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from ivideo.config import parse
 from ivideo.data import EpisodeStore
 from ivideo.data.mixture import MixedStore
+from ivideo.data.segments import FrameOrder
 from ivideo.episode import Batch
 from ivideo.tokens import TokenBatch
 from ivideo.training import randomness
@@ -23,7 +24,8 @@ from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
-from ivideo.training.token_cache import TokenCache
+from ivideo.training.token_cache import StoredTokens, TokenCache
+from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import find_tokenizer, start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
 
@@ -47,6 +49,8 @@ class WorldModelTraining:
     """Tokenize this many windows once and train on their codes; null tokenizes every batch anew."""
     token_cache_refresh: int | None = None
     """Steps after which the cache takes the next windows; null keeps it."""
+    token_store: str | None = None
+    """Train on the codes in this folder, which `ivideo data tokenize` wrote of the same windows; null tokenizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How weights are updated."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -67,6 +71,8 @@ class WorldModelTraining:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1, or null")
+        if self.token_cache and self.token_store:
+            raise ValueError("token_cache and token_store are two ways to the same codes; leave one of them out")
         if self.token_cache and self.data.augmentation is not None and self.token_cache_refresh is None:
             raise ValueError("token_cache keeps one look of every window; set token_cache_refresh, or no augmentation")
 
@@ -99,10 +105,8 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
     if settings.model.embedding.bins or settings.model.embedding.scale_actions:
         model.state_ranges(_actions_by_domain(model, train))
-    how: dict[str, Any] = {
-        "context": model.context_frames,
-        "order": "goal_first" if model.config.goal_conditioned else "time",
-    }
+    how: dict[str, Any] = {"context": model.context_frames, "order": order_of(model)}
+    tokens = None if settings.token_store is None else stored_tokens(settings, model)
     windows = settings.data.sampler(train, loop.seed, **how)
     clips = settings.data.clips(held, settings.evaluation.clips, **how)
     stored = replace(settings, resume=False, overwrite=False)
@@ -122,6 +126,8 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
         }
         model.train()
         model.tokenizer.eval()
+        if tokens is not None:
+            return fit(model, model.token_loss, lambda index: tokens.batch(index, loop.batch_size), **common)
         if settings.token_cache is not None:
             refresh = settings.token_cache_refresh
             cache = TokenCache(
@@ -142,6 +148,22 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
             return model.token_loss(tokens)
 
         return fit(model, loss, lambda index: model_inputs(windows.batch(index, loop.batch_size), model), **common)
+
+
+def stored_tokens(settings: WorldModelTraining, model: WorldModel) -> StoredTokens:
+    """The codes of `settings.token_store`; ValueError where they are of other windows or another tokenizer."""
+    store = open_tokens(Path(settings.token_store or ""))
+    data = settings.data
+    wanted = TokenKey.of(
+        model.tokenizer, frames=data.frames, stride=data.stride, order=order_of(model), history=data.history
+    )
+    store.check(wanted, action_dim=model.action_dim, rewards=settings.model.heads.reward)
+    return StoredTokens(model, store, settings.loop.seed)
+
+
+def order_of(model: WorldModel) -> FrameOrder:
+    """The order of frames in the windows that a model is trained on."""
+    return "goal_first" if model.config.goal_conditioned else "time"
 
 
 def build(settings: WorldModelTraining) -> WorldModel:

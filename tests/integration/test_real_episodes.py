@@ -86,6 +86,15 @@ def test_actions_explain_the_motion_of_their_own_step(folder: str) -> None:
     assert torch.stack(own).nanmean() > torch.stack(shifted).nanmean() + 0.05
 
 
+def test_instructions_and_rates_where_the_files_have_them() -> None:
+    droid = open_episodes(DATA / "droid", camera=1)
+    assert all(episode.instruction for episode in droid)
+    assert droid[0].instruction == "pick the blue block and place it in plate"
+    for folder in ("droid", "bridge", "language_table"):
+        assert all(1 <= (episode.fps or 0) <= 60 for episode in open_episodes(DATA / folder))
+    assert {episode.instruction for episode in open_episodes(DATA / "bridge")} == {""}
+
+
 def test_one_held_out_demonstration_per_task() -> None:
     train, held = open_episodes(DATA / "metaworld").split("last")
     assert (len(train), len(held)) == (16, 4)

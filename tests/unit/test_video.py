@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivideo.video import grid, read_video, resize, strip, write_video
+from ivideo import video_decoding
+from ivideo.video import grid, read_clip, read_span, read_video, resize, strip, write_video
 
 ORANGE, BLUE, SAND = (213, 94, 0), (0, 114, 178), (230, 228, 218)
 
@@ -209,3 +210,76 @@ def test_a_failed_write_leaves_the_old_file_and_no_rubbish(
         write_video(tmp_path / "clip.gif", moving_square(5))
     assert (tmp_path / "clip.gif").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["clip.gif"]
+
+
+def test_the_frame_rate_comes_with_the_frames(tmp_path: Path) -> None:
+    for suffix, fps in ((".mp4", 7.5), (".webm", 12)):
+        write_video(tmp_path / f"clip{suffix}", moving_square(), fps=fps)
+        clip = read_clip(tmp_path / f"clip{suffix}")
+        assert clip.fps == pytest.approx(fps)
+        assert len(clip.frames) == 12
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_span_is_the_same_as_a_slice(tmp_path: Path, suffix: str) -> None:
+    """Also where keyframes are far apart, and frames are stored in another order than shown."""
+    path = tmp_path / f"clip{suffix}"
+    video = torch.randint(0, 255, (8, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    moving = resize_up(video).repeat_interleave(5, 0)[:37]
+    write_video(path, moving, fps=10)
+    whole = read_video(path, size=32)
+    for start, count in ((0, 37), (0, 1), (36, 1), (5, 20), (17, 3)):
+        assert torch.equal(read_span(path, start / 10, count, size=32), whole[start : start + count])
+    with pytest.raises(ValueError, match=r"2 frames from 3\.500 s on; expected 5"):
+        read_span(path, 3.5, 5)
+    with pytest.raises(ValueError, match=r"0 frames from 99\.000 s on"):
+        read_span(path, 99, 1)
+
+
+def resize_up(video: Tensor) -> Tensor:
+    return video.repeat_interleave(16, 2).repeat_interleave(16, 3)
+
+
+@pytest.mark.parametrize("frames", [2, 24, 60])
+def test_a_webm_that_lost_its_last_frame_is_refused(tmp_path: Path, frames: int) -> None:
+    """Such a file decodes without complaint; only its length tells."""
+    whole, cut = tmp_path / "whole.webm", tmp_path / "cut.webm"
+    write_video(whole, moving_square(frames), fps=12)
+    with av.open(str(whole)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.pos is not None and packet.size]
+    cut.write_bytes(whole.read_bytes()[: places[-1]])
+    assert len(read_video(whole)) == frames
+    with pytest.raises(ValueError, match=rf"cut\.webm: {frames - 1} frames can be decoded of the {frames} its header"):
+        read_video(cut)
+
+
+def test_a_playlist_that_calls_itself_a_video_opens_no_other_file(tmp_path: Path) -> None:
+    write_video(tmp_path / "secret.mp4", moving_square())
+    playlists = {
+        "hls.mp4": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{tmp_path}/secret.mp4\n#EXT-X-ENDLIST\n",
+        "concat.mp4": f"ffconcat version 1.0\nfile {tmp_path}/secret.mp4\n",
+    }
+    for name, text in playlists.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(ValueError, match=rf"{name}: it cannot be decoded"):
+            read_video(tmp_path / name)
+
+
+def test_videos_that_would_be_too_large_are_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "clip.mp4", moving_square(40))
+    monkeypatch.setattr(video_decoding, "MAX_BYTES", 100_000)
+    with pytest.raises(ValueError, match=r"clip\.mp4: 40 frames of 64x48 would take .* cut the video up"):
+        read_video(tmp_path / "clip.mp4")
+    assert len(read_video(tmp_path / "clip.mp4", size=16)) == 40
+    monkeypatch.setattr(video_decoding, "MAX_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"clip\.mp4: frames of 64x48; expected at most"):
+        read_video(tmp_path / "clip.mp4", size=16)
+
+
+def test_a_webm_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "clip.webm", moving_square(40))
+    monkeypatch.setattr(video_decoding, "MAX_BYTES", 300_000)
+    with pytest.raises(ValueError, match=r"clip\.webm: the first \d+ frames take"):
+        read_video(tmp_path / "clip.webm")

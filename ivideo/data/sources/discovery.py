@@ -25,7 +25,7 @@ from ivideo.data.sources import (
     videos,
     vp2,
 )
-from ivideo.data.sources.folders import Folder, natural, stem, walk
+from ivideo.data.sources.folders import Folder, natural, stem, suffix, walk
 from ivideo.data.sources.npz import Arrays
 from ivideo.data.sources.source import Item, Layout, Options
 from ivideo.files import nearby
@@ -89,7 +89,7 @@ def _folder(root: Path, options: Options) -> list[Item]:
     kinds: set[str] = set()
     records: list[tuple[Path, str]] = []
     for folder in walk(root):
-        kinds |= {Path(name).suffix for name in folder.files}
+        kinds |= {suffix(name) for name in folder.files}
         whole = _data_set(folder, options)
         if whole is not None:
             items += whole
@@ -107,36 +107,36 @@ def _folder(root: Path, options: Options) -> list[Item]:
             for name in names
         ]
     if not items:
-        pickles = sorted(suffix for suffix in kinds if suffix in PICKLE_SUFFIXES)
+        pickles = sorted(kind for kind in kinds if kind in PICKLE_SUFFIXES)
         reason = f"; {', '.join(pickles)} files are refused, they could run code when read" if pickles else ""
-        held = ", ".join(sorted(suffix or "files without suffix" for suffix in kinds)) or "no files"
+        held = ", ".join(sorted(kind or "files without suffix" for kind in kinds)) or "no files"
         raise ValueError(f"{root}: no episodes there, only {held}; expected {EXPECTED}{reason}")
     return items
 
 
 def _file(path: Path, options: Options) -> list[Item]:
-    suffix = path.suffix.lower()
+    kind = path.suffix.lower()
     folder = Folder(path=path.parent, prefix="", folders=[], files=[path.name])
-    if suffix == ".npz":
+    if kind == ".npz":
         return _npz(folder)
-    if suffix in hdf5.SUFFIXES:
+    if kind in hdf5.SUFFIXES:
         return _hdf5(folder, options)
-    if suffix in VIDEO_SUFFIXES or suffix in OTHER_VIDEO_SUFFIXES:
-        beside = [path.with_suffix(kind).name for kind in (".npz", ".json") if path.with_suffix(kind).is_file()]
+    if kind in VIDEO_SUFFIXES or kind in OTHER_VIDEO_SUFFIXES:
+        beside = [path.with_suffix(other).name for other in (".npz", ".json") if path.with_suffix(other).is_file()]
         folder.files.extend(beside)
         up = path.parent.parent
-        if suffix == ".webm" and something_something.matches({something_something.LABELS}, up):
+        if kind == ".webm" and something_something.matches({something_something.LABELS}, up):
             return [Item(layout=something_something.LAYOUT, path=path, name=path.stem)]
         return _videos(folder, OTHER_VIDEO_SUFFIXES)
-    if suffix == ".json" and (path.parent.parent / droid.VIDEOS / path.stem).is_dir():
+    if kind == ".json" and (path.parent.parent / droid.VIDEOS / path.stem).is_dir():
         return [Item(layout=droid.LAYOUT, path=path, name=path.stem)]
     if tfds.SHARD.fullmatch(path.name):
         return rlds.items(path.parent, "", options, only=path)
-    if suffix in RECORD_SUFFIXES:
+    if kind in RECORD_SUFFIXES:
         return _records([(path, path.stem)], options)
-    if suffix in pictures.SUFFIXES:
+    if kind in pictures.SUFFIXES:
         return [Item(layout=pictures.LAYOUT, path=path, name=path.stem)]
-    why = "pickles are refused, they could run code when read" if suffix in PICKLE_SUFFIXES else "unknown kind"
+    why = "pickles are refused, they could run code when read" if kind in PICKLE_SUFFIXES else "unknown kind"
     raise ValueError(f"{path}: {why}; expected {EXPECTED}")
 
 

@@ -21,20 +21,21 @@ _MODES = ("RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "YCbCr")
 def decode_image(data: bytes, where: str) -> UInt8[Array, "h w 3"]:
     """Return a png or jpeg as RGB, upright; ValueError naming it for anything else, and for one that is damaged."""
     try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(
-                    f"{where}: a picture of {picture.width}x{picture.height}; expected at most "
-                    f"{MAX_PIXELS / 2**20:.0f} megapixels"
-                )
-            if picture.mode not in _MODES:
-                raise ValueError(f"{where}: its pixels are {picture.mode!r}; expected 8 bits a colour, such as RGB")
-            upright = ImageOps.exif_transpose(picture)
-            return np.asarray(upright.convert("RGB"))
+        return _pixels(data)
     except UnidentifiedImageError as error:
         raise ValueError(f"{where}: no png or jpeg ({len(data)} bytes); it is damaged, or of another kind") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{where}: it cannot be decoded ({error}); the picture is truncated or damaged") from error
+    except Exception as error:  # Pillow's decoders raise whatever damaged bytes make of them
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{where}: it cannot be decoded ({reason}); expected a whole png or jpeg") from error
+
+
+def _pixels(data: bytes) -> UInt8[Array, "h w 3"]:
+    with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as picture:
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width}x{picture.height} are more than {MAX_PIXELS / 2**20:.0f} megapixels")
+        if picture.mode not in _MODES:
+            raise ValueError(f"its pixels are {picture.mode!r}, not 8 bits a colour")
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
 
 
 def decode_images(

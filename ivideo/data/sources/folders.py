@@ -56,6 +56,12 @@ def stem(name: str) -> str:
     return name.rpartition(".")[0] or name
 
 
+def suffix(name: str) -> str:
+    """Return the last suffix of a name, with its dot; empty without one."""
+    dot = name.rfind(".")
+    return name[dot:] if dot > 0 else ""
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Sort key that puts episode 2 before episode 10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]

@@ -8,7 +8,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-_ADDRESS = re.compile(r"hf:/+(?:datasets/+)?(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/*")
+_ADDRESS = re.compile(r"hf:/+datasets/+(?P<repo>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?/*")
 _SNAPSHOT = re.compile(
     r"(?P<root>.*/datasets--(?P<owner>[^/]+?)--(?P<name>[^/]+)/snapshots/(?P<commit>[^/]+))/(?P<file>.+)"
 )
@@ -43,6 +43,13 @@ def fetched(path: Path) -> Path:
         raise _refusal(repo, named["commit"], (file,), error) from error
 
 
+def address(path: Path) -> str:
+    """Return where on the Hub a file of a snapshot is, whether it is here or not."""
+    named = _SNAPSHOT.fullmatch(path.as_posix())
+    assert named, path
+    return f"hf://datasets/{named['owner']}/{named['name']}@{named['commit']}/{named['file']}"
+
+
 @lru_cache(maxsize=16)
 def _snapshot(repo: str, revision: str | None, wanted: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
@@ -68,7 +75,7 @@ def _refusal(repo: str, revision: str | None, wanted: tuple[str, ...], error: Ex
         return FileNotFoundError(
             f"hf://datasets/{repo}: {there} on the Hub; check the name, or log in to see private ones"
         )
-    if isinstance(error, (OSError, ValueError)):
+    if isinstance(error, (OSError, ValueError)) or type(error).__module__.startswith("httpx"):
         return ConnectionError(
             f"hf://datasets/{repo}: {', '.join(wanted)} cannot be fetched ({type(error).__name__}), and the cache does "
             f"not hold it; where there is a network, `hf download {repo} --repo-type dataset{at} {files}` fetches it"

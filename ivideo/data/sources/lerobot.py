@@ -5,6 +5,7 @@ So actions and rewards lead from frame t to frame t+1 as they stand, without the
 frame that is not stored. An episode is terminal when `next.done` is set in one of its last two rows.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ivideo.data.sources.encoded_image import decode_images
 from ivideo.data.sources.hub_files import fetched
 from ivideo.data.sources.lerobot_meta import INFO, Meta, meta
 from ivideo.data.sources.parquet import column_names, numbers, read_rows
-from ivideo.data.sources.source import Item, Layout, Options, alias, inside, leaving, make_episode
+from ivideo.data.sources.source import Array, Item, Layout, Options, alias, inside, leaving, make_episode
 from ivideo.episode import Episode
 from ivideo.video import read_clip, read_span
 
@@ -49,40 +50,73 @@ def read(item: Item, options: Options) -> Episode:
     """Return one episode; `options.camera` names a view, in full or by the last part of its name."""
     assert isinstance(item.part, int)
     number, known = item.part, meta(item.path)
-    camera = _camera(known, options.camera)
+    camera = chosen_camera(known, options.camera)
     path = known.file(known.data_path, number, "data")
-    present = column_names(path)
-    action = next((name for name in ACTIONS if name in present), None)
-    pictures = camera if known.cameras[camera] == "image" else None
-    wanted = [name for name in (action, "next.reward", "next.done", "task_index", pictures) if name in present]
-    if pictures is not None and pictures not in present:
-        raise ValueError(f"{path}: there is no column {pictures!r}; it has {', '.join(map(repr, present))}")
-    table = read_rows(path, ["frame_index", *wanted], where=("episode_index", number))
-    rows = len(table)
+    wanted = wanted_columns(path, known, camera, column_names(path))
+    table = read_rows(path, wanted, where=("episode_index", number))
+    values = {name: numbers(path, table, name) for name in wanted if name != camera}
+    pictures = table[camera].to_pylist() if camera in wanted else None
+    return assembled(known, number, camera, path, values, pictures, item.name, options)
+
+
+def wanted_columns(path: Path, known: Meta, camera: str, present: Sequence[str]) -> list[str]:
+    """Return which of a file's columns are read; ValueError when the pictures are not among them."""
+    if known.cameras[camera] == "image" and camera not in present:
+        raise ValueError(f"{path}: there is no column {camera!r}; it has {', '.join(map(repr, present))}")
+    action = next((name for name in ACTIONS if name in present), "")
+    optional = (action, "next.reward", "next.done", "task_index", camera)
+    return ["frame_index", *(name for name in optional if name in present)]
+
+
+def assembled(
+    known: Meta,
+    number: int,
+    camera: str,
+    path: Path,
+    values: Mapping[str, Array],
+    pictures: Sequence[Any] | None,
+    name: str,
+    options: Options,
+) -> Episode:
+    """Return an episode from the columns of its rows, after checking that rows, meta and frames fit together.
+
+    Args:
+        known: what the data set says of itself.
+        number: which episode it is.
+        camera: the view, by its full name.
+        path: what errors name.
+        values: columns of numbers.
+        pictures: the column of pictures, `{"bytes": ..., "path": ...}` each; None where the view is a film.
+        name: what the episode is to be called.
+        options: how to open it.
+    """
+    rows = len(values["frame_index"])
     promised = known.episodes[number].get("length")
     if rows == 0 or (promised is not None and rows != promised):
         raise ValueError(
             f"{path}: {rows} rows of episode {number}; expected {promised or 'some'}, as meta says: the file is cut "
             "short, or meta belongs to another version"
         )
-    if (numbers(path, table, "frame_index") != np.arange(rows)).any():
+    if (values["frame_index"] != np.arange(rows)).any():
         raise ValueError(
             f"{path}: the rows of episode {number} are not frames 0 to {rows - 1} in order; repair the file"
         )
     where = f"{path}: episode {number}"
-    frames = _stored(known, path, table, camera, options) if pictures else _filmed(known, number, camera, rows, options)
+    if pictures is None:
+        frames = _filmed(known, number, camera, rows, options)
+    else:
+        frames = _stored(known, path, pictures, camera, options)
     instruction = known.instruction(number)
-    if not instruction and "task_index" in wanted:
-        instruction = known.tasks.get(int(numbers(path, table, "task_index")[0]), "").strip()
-    rewards = numbers(path, table, "next.reward") if "next.reward" in wanted else None
-    done = numbers(path, table, "next.done") if "next.done" in wanted else None
-    actions = numbers(path, table, action) if action else None
+    if not instruction and "task_index" in values:
+        instruction = known.tasks.get(int(values["task_index"][0]), "").strip()
+    action = next((values[key] for key in ACTIONS if key in values), None)
+    rewards, done = values.get("next.reward"), values.get("next.done")
     return make_episode(
         where,
-        item.name,
+        name,
         frames,
         options,
-        actions=None if actions is None else leaving(where, "actions", actions, rows),
+        actions=None if action is None else leaving(where, "actions", action, rows),
         rewards=None if rewards is None else leaving(where, "rewards", rewards.reshape(rows, -1)[:, 0], rows),
         terminal=done is not None and bool(done[-2:].any()),
         instruction=instruction,
@@ -90,7 +124,7 @@ def read(item: Item, options: Options) -> Episode:
     )
 
 
-def _camera(known: Meta, asked: str | None) -> str:
+def chosen_camera(known: Meta, asked: str | None) -> str:
     """Return the full name of a view; by default the first that is not on the hand."""
     if not known.cameras:
         raise ValueError(f"{known.root / INFO}: none of its features are pictures; expected at least one camera")
@@ -126,7 +160,9 @@ def _filmed(known: Meta, number: int, camera: str, rows: int, options: Options) 
     return frames
 
 
-def _stored(known: Meta, path: Path, table: Any, camera: str, options: Options) -> UInt8[Tensor, "t 3 h w"]:
+def _stored(
+    known: Meta, path: Path, pictures: Sequence[Any], camera: str, options: Options
+) -> UInt8[Tensor, "t 3 h w"]:
     """Return an episode's frames from the pictures in its rows, or the files that these name."""
 
     def data(picture: Any) -> bytes:
@@ -136,8 +172,8 @@ def _stored(known: Meta, path: Path, table: Any, camera: str, options: Options) 
             return fetched(inside(known.root, str(picture["path"]), path)).read_bytes()
         raise ValueError(f"{path}: {camera!r} holds neither the bytes nor the path of a picture")
 
-    pictures = (data(picture) for picture in table[camera].to_pylist())
-    return decode_images(pictures, lambda row: f"{path}: {camera!r} in row {row}", options.size, options.crop)
+    encoded = (data(picture) for picture in pictures)
+    return decode_images(encoded, lambda row: f"{path}: {camera!r} in row {row}", options.size, options.crop)
 
 
 LAYOUT = Layout(name="LeRobot", read=read, knows=("camera", "split"))

@@ -37,21 +37,23 @@ class Meta:
     tasks: Mapping[int, str]
 
     def file(self, template: str, number: int, prefix: str, **names: str) -> Path:
-        """Return the file of an episode: by its number in version 2, by its row among the episodes in version 3."""
+        """Return the file of an episode, fetched where it has to be; see `name`."""
+        return fetched(inside(self.root, self.name(template, number, prefix, **names), self.root / INFO))
+
+    def name(self, template: str, number: int, prefix: str, **names: str) -> str:
+        """Return a file's name for an episode, from its number in version 2, from its row of meta in version 3."""
         row = self.episodes[number]
         fields: dict[str, int | str] = {"episode_chunk": number // self.chunks_size, "episode_index": number, **names}
         for field in ("chunk_index", "file_index"):
             if f"{prefix}/{field}" in row:
                 fields[field] = int(row[f"{prefix}/{field}"])
-        where = self.root / INFO
         try:
-            filled = _FIELD.sub(lambda found: _formatted(fields[found[1]], found[2]), template)
+            return _FIELD.sub(lambda found: _formatted(fields[found[1]], found[2]), template)
         except KeyError as error:
             raise ValueError(
-                f"{where}: {template!r} asks for {error}, which nothing says for episode {number}; expected "
+                f"{self.root / INFO}: {template!r} asks for {error}, which nothing says for episode {number}; expected "
                 f"{', '.join(fields)}"
             ) from error
-        return fetched(inside(self.root, filled, where))
 
     def instruction(self, number: int) -> str:
         """Return the first task of an episode; empty where it has none."""
@@ -65,12 +67,13 @@ def meta(root: Path) -> Meta:
 
     Raises ValueError naming the file for a version that is not read here, and for a file that is damaged.
     """
-    state = (root / INFO).stat()
-    return _meta(root, state.st_size, state.st_mtime_ns)
+    files = [root / INFO, *(root / "meta").glob("*.jsonl"), *(root / "meta/episodes").glob("*/*.parquet")]
+    states = [path.stat() for path in files]
+    return _meta(root, tuple((state.st_size, state.st_mtime_ns) for state in states))
 
 
 @lru_cache(maxsize=16)
-def _meta(root: Path, _size: int, _modified: int) -> Meta:
+def _meta(root: Path, _states: tuple[tuple[int, int], ...]) -> Meta:
     path = root / INFO
     info = load(path)
     version = str(info.get("codebase_version"))

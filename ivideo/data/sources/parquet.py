@@ -36,8 +36,7 @@ def read_rows(path: Path, columns: Sequence[str], *, where: tuple[str, int] | No
         wanted = list(columns)
         if where is not None:
             wanted = list(dict.fromkeys([*columns, where[0]]))
-            place = file.schema_arrow.names.index(where[0])
-            groups = [number for number in groups if _may_hold(file, number, place, where)]
+            groups = [number for number in groups if _may_hold(file, number, *where)]
         _check_size(path, file, groups, wanted)
         table = file.read_row_groups(groups, columns=wanted, use_threads=False)
         if where is not None:
@@ -47,34 +46,32 @@ def read_rows(path: Path, columns: Sequence[str], *, where: tuple[str, int] | No
 
 def numbers(path: Path, table: Any, name: str) -> Array:
     """Return a column of numbers `[t]`, or of equally long lists of numbers `[t n]`."""
+    import pyarrow.compute as pc
+
     column = table[name].combine_chunks()
     try:
         if column.null_count:
             raise ValueError("some are missing")
-        if hasattr(column, "flatten") and hasattr(column.type, "value_type"):
-            flat = column.flatten()
-            while hasattr(flat.type, "value_type"):
-                flat = flat.flatten()
-            values = np.asarray(flat.to_numpy(zero_copy_only=False))
-            if len(column) == 0 or len(values) % len(column):
-                raise ValueError("the lists differ in length")
-            lengths = {len(value) for value in column}
-            if len(lengths) != 1:
-                raise ValueError("the lists differ in length")
-            return values.reshape(len(column), -1)
-        return np.asarray(column.to_numpy(zero_copy_only=False))
+        if not hasattr(column.type, "value_type"):
+            return np.asarray(column.to_numpy(zero_copy_only=False))
+        if len(pc.unique(pc.list_value_length(column))) > 1:
+            raise ValueError("the lists differ in length")
+        flat = column.flatten()
+        while hasattr(flat.type, "value_type"):
+            flat = flat.flatten()
+        return np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(len(column), -1 if len(column) else 0)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ValueError(
             f"{path}: {name!r} is no column of numbers ({error}); expected numbers or lists of them"
         ) from error
 
 
-def _may_hold(file: Any, group: int, place: int, where: tuple[str, int]) -> bool:
+def _may_hold(file: Any, group: int, name: str, value: int) -> bool:
     for number in range(file.metadata.num_columns):
         column = file.metadata.row_group(group).column(number)
-        if column.path_in_schema == where[0]:
+        if column.path_in_schema == name:
             known = column.statistics
-            return known is None or not known.has_min_max or known.min <= where[1] <= known.max
+            return known is None or not known.has_min_max or known.min <= value <= known.max
     return True
 
 
@@ -83,7 +80,7 @@ def _check_size(path: Path, file: Any, groups: Sequence[int], wanted: Sequence[s
     for group in groups:
         for number in range(file.metadata.num_columns):
             column = file.metadata.row_group(group).column(number)
-            if column.path_in_schema.split(".")[0] in wanted or column.path_in_schema in wanted:
+            if any(f"{column.path_in_schema}.".startswith(f"{name}.") for name in wanted):
                 total += column.total_uncompressed_size
     if total > MAX_BYTES:
         raise ValueError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ivideo.data.sources.arrays import FRAME_KEYS
 from ivideo.data.sources.hdf5 import array, children, datasets, member, opened
-from ivideo.data.sources.source import Array, Item, Layout, Options, frames_from_array, leaving, make_episode
+from ivideo.data.sources.source import Array, Item, Layout, Options, frames_from_array, leaving, make_episode, plain
 from ivideo.episode import Episode
 
 ENDS = ("meta/episode_ends", "episode_ends")
@@ -36,10 +36,10 @@ def items(paths: list[Path], names: list[str], options: Options) -> list[Item]:
                 with opened(path) as file:
                     parts = _parts(path, file)
                     single = not parts
-            except ValueError:
+            except (ValueError, OSError):
                 parts = []
         if parts:
-            found += [Item(layout=LAYOUT, path=path, name=f"{name}/{part}", part=part) for part in parts]
+            found += [Item(layout=LAYOUT, path=path, name=f"{name}/{plain(str(part))}", part=part) for part in parts]
         else:
             found.append(Item(layout=LAYOUT, path=path, name=name))
     return found
@@ -53,6 +53,8 @@ def read(item: Item, options: Options) -> Episode:
         group = member(path, file, item.part) if isinstance(item.part, str) else file
         if group is None:
             raise ValueError(f"{where}: there is no such group; the file is damaged")
+        if item.part is None and (several := len(_parts(path, file))):
+            raise ValueError(f"{path}: {several} episodes, where the first file beside it has one; open it by itself")
         rows = slice(None)
         if isinstance(item.part, int):
             ends = _ends(path, file)

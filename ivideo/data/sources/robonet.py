@@ -87,7 +87,7 @@ def _robot(path: Path) -> str | None:
         with opened(path) as file:
             about = member(path, file, "metadata")
             return None if about is None else str(attribute(about, "robot"))
-    except ValueError:
+    except (ValueError, OSError):
         return None
 
 

@@ -20,12 +20,9 @@ SIDE = 64
 
 
 def matches(path: Path) -> bool:
-    """Whether the first record of a file is an episode of this kind; False for a file without a whole record."""
-    held = records(path)
-    if not len(held):
-        return False
+    """Whether the first record of a file is an episode of this kind; ValueError for a file without a whole record."""
     try:
-        example = Example(held.read(0))
+        example = Example(records(path).read(0))
     except Damaged:
         return False
     return any(f"0/{key}/encoded" in example for key in CAMERAS.values())

@@ -1,5 +1,6 @@
 """What every layout shares: the options a user gives, and turning arrays of any origin into a checked `Episode`."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -184,7 +185,12 @@ def _numbers(path: Path | str, what: str, values: Array, steps: int, ndim: int) 
     if not finite.all():
         row = int(np.argwhere(~finite)[0][0])
         raise ValueError(f"{path}: {what} are NaN or infinite at step {row}; expected numbers: repair or drop the file")
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    return torch.from_numpy(np.array(values, dtype=np.float32, order="C"))
+
+
+def plain(name: str) -> str:
+    """Return a name out of a file as part of an episode's name, without what would mean something in a path."""
+    return re.sub(r"[^\w .+-]|\.\.+", "_", name)
 
 
 def inside(root: Path, name: str, where: Path) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ivideo.data.sources.hdf5 import array, member, opened, texts
-from ivideo.data.sources.source import Item, Layout, Options, alias, frames_from_array, leaving, make_episode
+from ivideo.data.sources.source import Item, Layout, Options, alias, frames_from_array, leaving, make_episode, plain
 from ivideo.episode import Episode
 
 CAMERAS = ("agentview_shift_2", "camera", "agentview")
@@ -32,12 +32,12 @@ def items(paths: list[Path], names: list[str], options: Options) -> list[Item]:
         try:
             with opened(path) as file:
                 demos = _chosen(path, file, options.split)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             if "split is" in str(error):
                 raise
             found.append(Item(layout=LAYOUT, path=path, name=name))
             continue
-        found += [Item(layout=LAYOUT, path=path, name=f"{name}/{demo}", part=demo) for demo in demos]
+        found += [Item(layout=LAYOUT, path=path, name=f"{name}/{plain(demo)}", part=demo) for demo in demos]
     return found
 
 
