@@ -3,7 +3,7 @@
 Axes of the shapes in this project::
 
     b batch   t frames   c context frames   f predicted frames   n, m tokens per context, per predicted frame
-    s sequence   d width   a action   v code vector   h, w pixels   k ids or codes
+    s sequence   d width   a action   e embedded instruction   v code vector   h, w pixels   k ids or codes
 
 Nothing is imported until it is used, so that `ivideo --help` and `import ivideo` take no time.
 """

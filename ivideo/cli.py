@@ -48,6 +48,8 @@ VERBS: dict[str, Verb] = {
     "data check": Verb("ivideo.data.check.command:main", "read every episode and say what is wrong with a data set"),
     "data record": Verb("ivideo.data.recorder:main", "record episodes of a Gymnasium environment"),
     "data convert": Verb("ivideo.data.conversion:main", "write episodes in the form that training maps into memory"),
+    "data tokenize": Verb("ivideo.training.token_writer:main", "write the codes of windows, to train on them alone"),
+    "data bench": Verb("ivideo.bench.data:main", "measure how fast episodes or codes can be read"),
     "bench": Verb("ivideo.bench.command:main", "measure how fast this machine imagines, beside the released way"),
     "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one", imports_models=False),
     "convert": Verb("ivideo.convert:main", "write a model anew, such as in half the bytes"),

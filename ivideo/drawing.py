@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ivideo.state import Branch
 from transformer import KVCache, Sampling, choose
 
 if TYPE_CHECKING:
@@ -40,6 +41,18 @@ class Drawn:
     last: Float[Tensor, "b 1 d"]
     """Embedding of the last token; read already where a head needs its state."""
     log_likelihood: Float[Tensor, " b"]
+    untold: Branch | None = None
+    """The branch without actions, where drawing was guided."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    """What a frame is drawn from without actions, and how far to go away from it (UniSim, classifier-free guidance)."""
+
+    strength: float
+    cache: KVCache
+    entered: Float[Tensor, "b u d"]
+    additions: Float[Tensor, "b l d"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +70,27 @@ class FrameTask:
     vocabulary: Literal["dynamics", "full"]
     reads_last: bool
     """Whether to read the frame's last token too, which a head then looks at."""
+    guidance: Guidance | None = None
 
     def draw(self, cache: KVCache) -> Drawn:
         """Token by token."""
         transformer, entered = self.model.transformer, self.entered
         hidden, cache = transformer.extend(entered, cache)
         first, ids, likelihoods = hidden[:, 0], [], []
+        guidance = self.guidance
+        without: Tensor | None = None
+        beside, untold = (None, None) if guidance is None else (guidance.entered, guidance.cache)
         for cell in range(self.tokens):
             if cell:
                 hidden, cache = transformer.extend(entered, cache)
-            chosen, likelihood = self._choose(hidden[:, -1:], cell)
+            if beside is not None and untold is not None:
+                without, untold = transformer.extend(beside, untold)
+                without = without[:, -1:]
+            chosen, likelihood = self._choose(hidden[:, -1:], cell, without)
             ids.append(chosen)
             likelihoods.append(likelihood)
-            entered = self._embed(chosen, cell)
+            entered = self._embed(chosen, cell, self.additions)
+            beside = None if guidance is None else self._embed(chosen, cell, guidance.additions)
         if self.reads_last:
             hidden, cache = transformer.extend(entered, cache)
         return Drawn(
@@ -79,6 +100,7 @@ class FrameTask:
             hidden=hidden[:, -1],
             last=entered,
             log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
+            untold=None if untold is None else Branch(cache=untold, unread=beside),
         )
 
     def draw_from(self, guess: Int[Tensor, "1 m"], cache: KVCache) -> Drawn:
@@ -88,7 +110,7 @@ class FrameTask:
         first: Tensor | None = None
         while True:
             read = ids[:, known : known + _FORESIGHT][:, : self.readable - known]
-            embedded = torch.cat([entered, self._embed(read, known)], dim=1)
+            embedded = torch.cat([entered, self._embed(read, known, self.additions)], dim=1)
             hidden, cache = self.model.transformer.extend(embedded, cache)
             first = hidden[:, 0] if first is None else first
             if known == self.tokens:
@@ -104,13 +126,13 @@ class FrameTask:
                 break
             if right < read.shape[1]:
                 cache = cache.rewind(cache.length - read.shape[1] + right)
-            entered = self._embed(ids[:, known - 1 : known], known - 1)
+            entered = self._embed(ids[:, known - 1 : known], known - 1, self.additions)
         return Drawn(
             ids=ids,
             cache=cache,
             first=first,
             hidden=hidden[:, -1],
-            last=self._embed(ids[:, -1:], self.tokens - 1),
+            last=self._embed(ids[:, -1:], self.tokens - 1, self.additions),
             log_likelihood=torch.cat(likelihoods, dim=1).sum(1),
         )
 
@@ -123,18 +145,25 @@ class FrameTask:
     def tokens(self) -> int:
         return self.model.layout.dynamics_tokens
 
-    def _choose(self, hidden: Float[Tensor, "b s d"], cell: int) -> tuple[Int[Tensor, "b s"], Float[Tensor, "b s"]]:
-        """The tokens that follow states, from `cell` on, and their log-probabilities."""
+    def _choose(
+        self, hidden: Float[Tensor, "b s d"], cell: int, without: Float[Tensor, "b s d"] | None = None
+    ) -> tuple[Int[Tensor, "b s"], Float[Tensor, "b s"]]:
+        """The tokens that follow states, from `cell` on, and their log-probabilities before guidance."""
         shape = hidden.shape[:2]
-        logits = self.model.logits(hidden, self.vocabulary).float().flatten(0, 1)
-        chosen = choose(logits, self.sampling, self.uniforms[:, cell : cell + shape[1]].flatten())
+        logits = guided = self.model.logits(hidden, self.vocabulary).float().flatten(0, 1)
+        if without is not None and self.guidance is not None:
+            plain = self.model.logits(without, self.vocabulary).float().flatten(0, 1)
+            guided = (1 + self.guidance.strength) * logits - self.guidance.strength * plain
+        chosen = choose(guided, self.sampling, self.uniforms[:, cell : cell + shape[1]].flatten())
         likelihood = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
         offset = self.model.layout.dynamics_ids[0] if self.vocabulary == "dynamics" else 0
         return (chosen + offset).view(shape), likelihood.view(shape)
 
-    def _embed(self, ids: Int[Tensor, "b s"], cell: int) -> Float[Tensor, "b s d"]:
+    def _embed(
+        self, ids: Int[Tensor, "b s"], cell: int, additions: Float[Tensor, "b l d"] | None
+    ) -> Float[Tensor, "b s d"]:
         """Embeddings of the tokens from `cell` on."""
         embedded = self.model.embedding.tokens(self.model.transformer, ids, self.model.tokenizer.dynamics_codebook)
-        if self.additions is None or self.additions.shape[1] == 1:
+        if additions is None or additions.shape[1] == 1:
             return embedded
-        return embedded + self.additions[:, cell + 1 : cell + 1 + ids.shape[1]]
+        return embedded + additions[:, cell + 1 : cell + 1 + ids.shape[1]]

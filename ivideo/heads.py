@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ivideo.losses import masked_mean
@@ -47,6 +47,12 @@ class Heads(nn.Module):
         """Whether anything is read at a frame's last token, which then needs a pass of its own."""
         return self.reward is not None or self.termination is not None
 
+    @property
+    def loss_names(self) -> list[str]:
+        """What `losses` gives."""
+        heads = {"reward": self.reward, "termination": self.termination, "action": self.action}
+        return [name for name, head in heads.items() if head is not None]
+
     def rewards(self, last: Float[Tensor, "*b d"]) -> Float[Tensor, "*b"] | None:
         """Arrival rewards in the environment's own scale."""
         return None if self.reward is None else symexp(self.reward(last).squeeze(-1))
@@ -63,8 +69,12 @@ class Heads(nn.Module):
         rewards: Float[Tensor, "b f"] | None,
         terminals: Float[Tensor, "b f"] | None,
         mask: Bool[Tensor, "b f"] | None,
+        sizes: Int64[Tensor, " b"] | None = None,
     ) -> dict[str, Tensor]:
-        """Weighted losses by name, each a mean over real frames; a head without targets is a ValueError."""
+        """Weighted losses by name, each a mean over real frames; a head without targets is a ValueError.
+
+        `sizes` says how many of a row's actions are its own; what follows them is padding. None: all.
+        """
         last = hidden[:, :, -1]
         losses: dict[str, Tensor] = {}
         if self.reward is not None:
@@ -77,7 +87,12 @@ class Heads(nn.Module):
             losses["termination"] = self.config.termination_weight * masked_mean(error, mask)
         if self.action is not None:
             taken = _needed(actions, "actions", "heads.action_reconstruction")
-            error = (self.action(hidden) - taken[:, :, None]).square().mean(dim=(2, 3))
+            error = (self.action(hidden) - taken[:, :, None]).square().mean(2)
+            if sizes is None:
+                error = error.mean(2)
+            else:
+                own = torch.arange(error.shape[2], device=error.device) < sizes[:, None, None]
+                error = (error * own).sum(2) / sizes[:, None].clamp(min=1)
             losses["action"] = self.config.action_reconstruction * masked_mean(error, mask)
         return losses
 

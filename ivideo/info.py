@@ -65,7 +65,7 @@ def _installation() -> Iterator[tuple[str, str]]:
 def _model(source: str) -> Iterator[tuple[str, str]]:
     """What a world model, or a tokenizer alone, is; from its configs and the headers of its weights."""
     from ivideo import checkpoint, hub
-    from ivideo.world_model import layout_of
+    from ivideo.layout import layout_of
     from tokenizer import checkpoint as tokenizer_files
     from tokenizer.weights import weights_path
     from transformer import checkpoint as transformer_files
@@ -90,6 +90,10 @@ def _model(source: str) -> Iterator[tuple[str, str]]:
     room = min(layout.max_frames(shape.max_positions), config.remember or shape.max_positions)
     yield "remembers", f"{room} imagined frames; longer futures forget the oldest"
     yield "action", f"{embedding.action_dim} values" if embedding.action_dim else "none"
+    if embedding.domains:
+        yield "domains", ", ".join(f"{domain.name} ({domain.action_dim} values)" for domain in embedding.domains)
+    if embedding.text is not None:
+        yield "instructions", f"read by {embedding.text.encoder}"
     heads = {
         "reward": config.heads.reward,
         "termination": config.heads.termination,

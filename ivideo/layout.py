@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Int
 from torch import Tensor
 
-from tokenizer import FrameCodes
+from tokenizer import FrameCodes, TokenizerConfig
 
 IGNORE = -100
 """Label of a position that carries no loss; what `torch.nn.functional.cross_entropy` skips by default."""
@@ -144,3 +144,14 @@ class TokenLayout:
     def targets(self, ids: Int[Tensor, "b s"]) -> Int[Tensor, "b r"]:
         """What the states of `predicting` predict."""
         return ids[:, self.context_length + 1 :]
+
+
+def layout_of(config: TokenizerConfig) -> TokenLayout:
+    """The sequence layout that goes with a tokenizer."""
+    return TokenLayout(
+        context_frames=config.context_frames,
+        context_tokens=config.context_tokens,
+        dynamics_tokens=config.dynamics_tokens,
+        context_codes=config.context_codes,
+        dynamics_codes=config.dynamics_codes,
+    )

@@ -22,17 +22,22 @@ def decoded_at_once(device: torch.device) -> int:
     return DECODED_AT_ONCE.get(device.type, _DECODED_AT_ONCE_ELSEWHERE)
 
 
-def cache_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: int) -> int:
-    """Bytes of keys and values: `contexts` prefixes, and behind them `branches` futures of `frames` frames in all."""
+def cache_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: int, guided: bool = False) -> int:
+    """Bytes of keys and values: `contexts` prefixes, and behind them `branches` futures of `frames` frames in all.
+
+    Guided ones are held twice.
+    """
     shape, layout = model.config.transformer, model.layout
     position = 2 * shape.layers * shape.width * model.transformer.norm.weight.element_size()
     own = layout.frame_length * min(frames, model.remembered_frames)
-    return position * (contexts * layout.context_length + branches * own)
+    return (1 + guided) * position * (contexts * layout.context_length + branches * own)
 
 
-def rollout_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: int, decode: bool = True) -> int:
+def rollout_bytes(
+    model: "WorldModel", *, contexts: int, branches: int, frames: int, decode: bool = True, guided: bool = False
+) -> int:
     """Bytes that imagining takes beside the weights: the cache, the pixels and what they are decoded through."""
-    total = cache_bytes(model, contexts=contexts, branches=branches, frames=frames)
+    total = cache_bytes(model, contexts=contexts, branches=branches, frames=frames, guided=guided)
     if not decode:
         return total
     tokenizer = model.tokenizer.config
@@ -42,14 +47,18 @@ def rollout_bytes(model: "WorldModel", *, contexts: int, branches: int, frames: 
     return total + branches * frames * 3 * pixels + once * _MAPS_ALIVE * pixels * tokenizer.channels[0] * size
 
 
-def check_rollout(model: "WorldModel", *, contexts: int, branches: int, frames: int, decode: bool = True) -> None:
+def check_rollout(
+    model: "WorldModel", *, contexts: int, branches: int, frames: int, decode: bool = True, guided: bool = False
+) -> None:
     """ValueError where that is more than there is, with what it would take and how many branches would fit."""
     free = available(model.device)
     if free is None:
         return
 
     def need(count: int) -> int:
-        return rollout_bytes(model, contexts=min(contexts, count), branches=count, frames=frames, decode=decode)
+        return rollout_bytes(
+            model, contexts=min(contexts, count), branches=count, frames=frames, decode=decode, guided=guided
+        )
 
     if need(branches) <= free:
         return

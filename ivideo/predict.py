@@ -40,6 +40,12 @@ class Prediction:
     """How many futures to imagine."""
     actions: Literal["recorded", "none"] = "recorded"
     """Imagine under the recorded actions where the model takes actions, or under none."""
+    domain: str | None = None
+    """Whose actions these are, for a model of several domains."""
+    instruction: str | None = None
+    """What is to be done, for a model that reads instructions; null takes what comes with the video."""
+    guidance: float = 0.0
+    """How far to exaggerate what the action and the instruction change; 0 is the model as it is."""
     seed: int = 0
     """Future i draws from a seed derived from this one and i."""
     temperature: float | None = None
@@ -88,6 +94,9 @@ def main(argv: list[str]) -> int:
         actions,
         frames=wanted.frames,
         samples=wanted.samples,
+        domain=wanted.domain,
+        instruction=_instruction(episode, wanted, model),
+        guidance=wanted.guidance,
         seed=wanted.seed,
         sampling=_sampling(wanted, model.config.sampling),
     ).cpu()
@@ -147,8 +156,12 @@ def _actions(episode: Episode, wanted: Prediction, model: WorldModel) -> Float[T
             f"{wanted.frames} frames need {wanted.frames} actions and the video has {len(actions)} after its context; "
             f"{fewer}, another --start, or --actions none"
         )
-    model.check_actions(actions, where=f"{wanted.video}: ")
+    model.check_actions(actions, where=f"{wanted.video}: ", domain=wanted.domain)
     return actions
+
+
+def _instruction(episode: Episode, wanted: Prediction, model: WorldModel) -> str | None:
+    return wanted.instruction or (episode.instruction if model.read_instructions and episode.instruction else None)
 
 
 def _repeat_last(frames: UInt8[Tensor, "t 3 h w"], length: int) -> UInt8[Tensor, "length 3 h w"]:

@@ -8,6 +8,7 @@ last token of the frame before where that is still unread, and one for each furt
     gives   d_1            d_2         d_m                                        reward, termination
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -15,9 +16,11 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from ivideo.drawing import FrameTask
+from ivideo.controls import Controls
+from ivideo.drawing import FrameTask, Guidance
+from ivideo.embodiments import Named
 from ivideo.memory import check_rollout, decoded_at_once
-from ivideo.state import Prediction, RolloutState
+from ivideo.state import Branch, Prediction, RolloutState
 from ivideo.window import frames_kept, with_room
 from transformer import Sampling
 
@@ -30,6 +33,8 @@ def start(
     frames: UInt8[Tensor, "*b c 3 h w"],
     *,
     goal: UInt8[Tensor, "*b 3 h w"] | None,
+    domain: Named | None = None,
+    instruction: str | Sequence[str] | None = None,
     seed: int,
     room: int,
 ) -> RolloutState:
@@ -38,6 +43,7 @@ def start(
         raise ValueError(f"seed is {seed}; expected a whole number between -2**62 and 2**62")
     given = _context_frames(model, frames, goal)
     batch = len(given)
+    domains, text = model.embodiments.ids(domain, batch), _text(model, instruction, batch)
     check_rollout(model, contexts=batch, branches=batch, frames=max(1, room))
     context = model.tokenizer.encode_context(given.to(model.device))
     book = model.tokenizer.context_codebook
@@ -52,6 +58,8 @@ def start(
         unread=None,
         actions=(),
         seeds=seed + torch.arange(batch),
+        domains=domains,
+        text=text,
     )
 
 
@@ -60,6 +68,8 @@ def step(
     state: RolloutState,
     action: Tensor | None,
     *,
+    domain: Named | None = None,
+    guidance: float = 0.0,
     decode: bool = True,
     sampling: Sampling,
     vocabulary: Literal["dynamics", "full"] = "dynamics",
@@ -69,16 +79,15 @@ def step(
     """See `WorldModel.step`."""
     if state.cache.own == 0:  # branches begin to hold positions of their own
         check_rollout(model, contexts=0, branches=state.batch, frames=1, decode=decode)
+    if domain is not None:
+        state = replace(state, domains=model.embodiments.ids(domain, state.batch))
+    actions = _row_actions(model, state, action)
+    if guidance:
+        state = _guided(state, actions, guidance, guess)
     state = with_room(model, state)
     layout, book = model.layout, model.tokenizer.dynamics_codebook
-    actions = _row_actions(model, state, action)
-    additions = _additions(model, state, actions)
-    marker = torch.full((state.batch, 1), layout.dynamics_marker, device=model.device)
-    entered = model.transformer.embed(marker)
-    if additions is not None:
-        entered = entered + additions[:, :1]
-    if state.unread is not None:
-        entered = torch.cat([state.unread, entered], dim=1)
+    told = state.told(actions)
+    entered, additions = _entered(model, state, told, state.unread)
     task = FrameTask(
         model=model,
         entered=entered,
@@ -87,8 +96,14 @@ def step(
         sampling=sampling,
         vocabulary=vocabulary,
         reads_last=reward and model.heads.read_last_token,
+        guidance=_guidance(model, state, told, guidance) if guidance else None,
     )
-    guessed = state.batch == 1 and state.frames > 0 and (sampling.temperature == 0 if guess is None else guess)
+    guessed = (
+        not guidance
+        and state.batch == 1
+        and state.frames > 0
+        and (sampling.temperature == 0 if guess is None else guess)
+    )
     drawn = task.draw_from(state.ids[:, -1], state.cache) if guessed else task.draw(state.cache)
     codes = layout.dynamics_index(drawn.ids, clamp=True)
     cells = model.embedding.cells(codes[:, None], book)
@@ -99,6 +114,7 @@ def step(
         cells=None if cells is None else cells[:, 0],
         unread=None if task.reads_last else drawn.last,
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
+        untold=drawn.untold,
     )
     return after, Prediction(
         frame=frames_of(model, after, slice(-1, None))[:, 0] if decode else None,
@@ -131,12 +147,15 @@ def predict(
     frames: int | None,
     samples: int,
     goal: Tensor | None,
+    domain: str | int | None = None,
+    instruction: str | None = None,
+    guidance: float = 0.0,
     seed: int,
     sampling: Sampling | None,
 ) -> UInt8[Tensor, "n t 3 h w"]:
     """See `WorldModel.predict`."""
     if actions is not None:
-        model.check_actions(actions)
+        model.check_actions(actions, domain=domain)
         if actions.ndim not in (2, 3):
             raise ValueError(
                 f"actions have shape {list(actions.shape)}; expected [frames, action], or [samples, frames, action]"
@@ -151,12 +170,14 @@ def predict(
     if frames < 1 or samples < 1:
         raise ValueError(f"frames is {frames} and samples {samples}; expected at least 1 of each")
     wanted = model.context_frames - (goal is not None)
-    check_rollout(model, contexts=1, branches=samples, frames=frames)
-    state = start(model, clip, goal=goal, seed=seed, room=frames if samples == 1 else 0).fork(samples, frames=frames)
+    check_rollout(model, contexts=1, branches=samples, frames=frames, guided=guidance > 0)
+    room = frames if samples == 1 else 0
+    state = start(model, clip, goal=goal, domain=domain, instruction=instruction, seed=seed, room=room)
+    state = state.fork(samples, frames=frames)
     for index in range(frames):
         action = None if actions is None else actions[..., index, :]
         how = sampling or model.config.sampling
-        state, _ = step(model, state, action, decode=False, sampling=how, reward=False)
+        state, _ = step(model, state, action, guidance=guidance, decode=False, sampling=how, reward=False)
     future = frames_of(model, state, slice(None))
     context = clip[:wanted].to(future.device).expand(samples, *clip[:wanted].shape)
     return torch.cat([context, future], dim=1)
@@ -208,22 +229,68 @@ def _context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) ->
     return torch.cat([goal[:, None], frames], dim=1)
 
 
+def _text(model: "WorldModel", instruction: str | Sequence[str] | None, batch: int) -> Float[Tensor, "b e"] | None:
+    if instruction is None:
+        return None
+    if model.read_instructions is None:
+        raise ValueError("this model reads no instructions; leave the instruction out, or load one that does")
+    each = [instruction] if isinstance(instruction, str) else list(instruction)
+    if len(each) not in (1, batch):
+        raise ValueError(f"{len(each)} instructions are given for {batch} rows; expected one for all, or one for each")
+    text = model.text_of(each)
+    return None if text is None else text.expand(batch, -1)
+
+
 def _row_actions(model: "WorldModel", state: RolloutState, action: Tensor | None) -> Float[Tensor, "b 1 a"] | None:
     if action is None:
         return None
-    model.check_actions(action)
+    model.embodiments.check(action, state.domains)
     if action.ndim > 2 or (action.ndim == 2 and len(action) != state.batch):
         raise ValueError(
-            f"actions have shape {list(action.shape)}; expected [{model.action_dim}], one for all {state.batch} "
-            f"branches, or [{state.batch}, {model.action_dim}], one for each"
+            f"actions have shape {list(action.shape)}; expected [{action.shape[-1]}], one for all {state.batch} "
+            f"branches, or [{state.batch}, {action.shape[-1]}], one for each"
         )
-    return action.to(model.transformer.norm.weight).expand(state.batch, -1)[:, None]
+    padded = model.embodiments.pad(action.to(model.transformer.norm.weight))
+    return padded.expand(state.batch, -1)[:, None]
 
 
-def _additions(model: "WorldModel", state: RolloutState, action: Tensor | None) -> Tensor | None:
+def _guided(state: RolloutState, actions: Tensor | None, guidance: float, guess: bool | None) -> RolloutState:
+    """The state with a branch that is told nothing, which has read the same."""
+    if not 0 < guidance < float("inf"):
+        raise ValueError(f"guidance is {guidance}; expected 0 (none) or a positive number")
+    if actions is None and state.text is None:
+        raise ValueError(
+            "guidance strengthens an action or an instruction, and neither is given; give one, or leave it out"
+        )
+    if guess:
+        raise ValueError("guess draws several tokens a pass, which guidance cannot; leave one of them out")
+    if state.untold is not None:
+        return state
+    if state.frames:
+        raise ValueError(
+            f"guidance begins after {state.frames} frames that were imagined without it; guide every step from the "
+            "first on"
+        )
+    return replace(state, untold=Branch(cache=state.cache, unread=None))
+
+
+def _guidance(model: "WorldModel", state: RolloutState, told: Controls, strength: float) -> Guidance:
+    assert state.untold is not None
+    entered, additions = _entered(model, state, told.ignored(), state.untold.unread)
+    return Guidance(strength=strength, cache=state.untold.cache, entered=entered, additions=additions)
+
+
+def _entered(
+    model: "WorldModel", state: RolloutState, told: Controls, unread: Float[Tensor, "b 1 d"] | None
+) -> tuple[Float[Tensor, "b u d"], Float[Tensor, "b l d"] | None]:
+    """What is read first, the marker behind the token that is still unread, and what the frame's tokens carry."""
     cells = None if state.cells is None else state.cells[:, None]
-    additions = model.embedding.additions(cells, action)
-    return None if additions is None else additions[:, 0]
+    additions = model.embedding.additions(cells, told)
+    additions = None if additions is None else additions[:, 0]
+    entered = model.transformer.embed(torch.full((state.batch, 1), model.layout.dynamics_marker, device=model.device))
+    if additions is not None:
+        entered = entered + additions[:, :1]
+    return entered if unread is None else torch.cat([unread, entered], dim=1), additions
 
 
 def pixels(frames: Float[Tensor, "b f 3 h w"]) -> UInt8[Tensor, "b f 3 h w"]:

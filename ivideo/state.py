@@ -6,11 +6,21 @@ import torch
 from jaxtyping import Float, Int, Int64, UInt8
 from torch import Tensor
 
+from ivideo.controls import Controls
 from tokenizer import ContextFeatures
 from transformer import KVCache
 
 _BRANCH = 1_000_003
 """Distance between the seeds of sibling branches; far from the +1 between the rows of a batch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """The same frames, read as if nothing had been told: what guidance compares with."""
+
+    cache: KVCache
+    unread: Float[Tensor, "b 1 d"] | None
+    """The latest frame's last token, embedded; it is read with the next frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +41,12 @@ class RolloutState:
     """What led to the latest frames, as many as are read again when older ones are forgotten."""
     seeds: Int64[Tensor, " b"]
     """Each row draws its tokens from its own seed, so a row is the same alone and in any batch."""
+    domains: Int64[Tensor, " b"] | None = None
+    """Whose actions each row takes; on the CPU, as the seeds are."""
+    text: Float[Tensor, "b e"] | None = None
+    """What each row is to do, as the model reads it."""
+    untold: Branch | None = None
+    """The branch without actions, while every step so far was guided."""
 
     @property
     def batch(self) -> int:
@@ -40,6 +56,11 @@ class RolloutState:
     def frames(self) -> int:
         """Frames imagined so far."""
         return self.ids.shape[1]
+
+    def told(self, action: Float[Tensor, "b h a"] | None) -> Controls:
+        """All that rows are told with an action."""
+        domains = None if self.domains is None else self.domains.to(self.ids.device)
+        return Controls(actions=action, domains=domains, text=self.text)
 
     def fork(self, n: int, *, frames: int = 0) -> "RolloutState":
         """`n` futures of every row, side by side: row i becomes rows i*n to i*n + n-1.
@@ -59,6 +80,14 @@ class RolloutState:
             unread=None if self.unread is None else self.unread.repeat_interleave(n, dim=0),
             actions=tuple(None if each is None else each.repeat_interleave(n, dim=0) for each in self.actions),
             seeds=(self.seeds[:, None] + branch * _BRANCH).flatten(),
+            domains=None if self.domains is None else self.domains.repeat_interleave(n),
+            text=None if self.text is None else self.text.repeat_interleave(n, dim=0),
+            untold=None
+            if self.untold is None
+            else Branch(
+                cache=self.untold.cache.fork(n, capacity=frames * (self.ids.shape[2] + 1)),
+                unread=None if self.untold.unread is None else self.untold.unread.repeat_interleave(n, dim=0),
+            ),
         )
 
     def select(self, rows: Int[Tensor, " r"]) -> "RolloutState":
@@ -72,6 +101,14 @@ class RolloutState:
             unread=None if self.unread is None else self.unread[rows],
             actions=tuple(None if each is None else each[rows] for each in self.actions),
             seeds=self.seeds[rows.to(self.seeds.device)],
+            domains=None if self.domains is None else self.domains[rows.to(self.domains.device)],
+            text=None if self.text is None else self.text[rows],
+            untold=None
+            if self.untold is None
+            else Branch(
+                cache=self.untold.cache.select(rows),
+                unread=None if self.untold.unread is None else self.untold.unread[rows],
+            ),
         )
 
     def reseed(self, seed: int) -> "RolloutState":
@@ -96,5 +133,5 @@ class Prediction:
     earlier_terminal: Float[Tensor, " b"] | None
     """The same of its probability to be terminal."""
     log_likelihood: Float[Tensor, " b"]
-    """Sum over the frame's tokens of the log-probability the model gave them, in nats, before temperature and
+    """Sum over the frame's tokens of the log-probability the model gave them, in nats, before guidance, temperature and
     top-k: how sure it was."""

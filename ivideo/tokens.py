@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
-from tokenizer import FrameCodes
+from ivideo.controls import Controls
+from ivideo.episode import Batch
+from tokenizer import FrameCodes, VideoTokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,15 @@ class TokenBatch:
     rewards: Float[Tensor, "b f"] | None = None
     terminals: Float[Tensor, "b f"] | None = None
     mask: Bool[Tensor, "b f"] | None = None
+    domains: Int64[Tensor, " b"] | None = None
+    """Whose actions each row's are."""
+    text: Float[Tensor, "b e"] | None = None
+    """Each row's instruction, embedded."""
+
+    @property
+    def controls(self) -> Controls:
+        """What each row is told."""
+        return Controls(actions=self.actions, domains=self.domains, text=self.text)
 
     def __len__(self) -> int:
         return len(self.codes.dynamics)
@@ -55,4 +66,24 @@ class TokenBatch:
         )
 
     def _extras(self) -> dict[str, Tensor | None]:
-        return {"actions": self.actions, "rewards": self.rewards, "terminals": self.terminals, "mask": self.mask}
+        return {
+            "actions": self.actions,
+            "rewards": self.rewards,
+            "terminals": self.terminals,
+            "mask": self.mask,
+            "domains": self.domains,
+            "text": self.text,
+        }
+
+
+def encoded(tokenizer: VideoTokenizer, batch: Batch) -> TokenBatch:
+    """Codes of a batch with what goes with its predicted frames, as any model on this tokenizer sees them."""
+    context = tokenizer.config.context_frames
+    if batch.frames.shape[1] <= context:
+        raise ValueError(f"segments of {batch.frames.shape[1]} frames leave nothing to predict after {context}")
+    cut = {
+        name: None if (values := getattr(batch, name)) is None else values[:, context - 1 :]
+        for name in ("actions", "rewards", "terminals")
+    }
+    mask = None if batch.mask is None else batch.mask[:, context:]
+    return TokenBatch(codes=tokenizer.encode(batch.frames), mask=mask, domains=batch.domains, **cut)

@@ -16,7 +16,6 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from einops import rearrange
 from jaxtyping import UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ivideo.resizing import resize
@@ -103,12 +102,12 @@ class _Reader:
     def __init__(self, where: str, size: int | None, crop: bool) -> None:
         self._where, self._size, self._crop = where, size, crop
         self._reformatter = VideoReformatter()  # kept, for preparing one takes longer than using it
-        self._waiting: list[NDArray[np.uint8]] = []
+        self._buffer = np.empty((0, 0, 0, 3), dtype=np.uint8)
+        self._waiting = 0
         self._chunks: list[Tensor] = []
         self._shape: tuple[int, ...] | None = None
         self._bytes = 0
         self.count = 0
-        self.first_time: float | None = None
         self.last_time: float | None = None
 
     def all(self, container: InputContainer, stream: VideoStream, max_frames: int | None) -> bool:
@@ -147,28 +146,37 @@ class _Reader:
         return torch.cat(self._chunks)
 
     def _take(self, frame: av.VideoFrame) -> None:
-        picture = self._reformatter.reformat(frame, format="rgb24").to_ndarray().astype(np.uint8, copy=False)
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        plane = rgb.planes[0]  # whose lines may be padded
+        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height, : 3 * rgb.width]
+        picture = np.lib.stride_tricks.as_strided(
+            lines, (rgb.height, rgb.width, 3), (plane.line_size, 3, 1), writeable=False
+        )
         turns = round(frame.rotation / 90) % 4  # telephones store a turn beside the picture
         picture = np.rot90(picture, turns) if turns else picture
         if self._shape is None:
             self._shape = picture.shape
+            self._buffer = np.empty((_CHUNK, *picture.shape), dtype=np.uint8)
         elif picture.shape != self._shape:
             raise ValueError(
                 f"{self._where}: frame {self.count} has shape {list(picture.shape)}, the first had "
                 f"{list(self._shape)}; expected one size throughout: convert the video"
             )
-        self._waiting.append(picture)
-        self.first_time = frame.time if self.first_time is None else self.first_time
+        self._buffer[self._waiting] = picture
+        self._waiting += 1
         self.last_time = frame.time
         self.count += 1
-        if len(self._waiting) == _CHUNK:
+        if self._waiting == _CHUNK:
             self._settle()
 
     def _settle(self) -> None:
-        chunk = rearrange(torch.from_numpy(np.stack(self._waiting)), "t h w k -> t k h w")
-        chunk = chunk.contiguous() if self._size is None else resize(chunk, self._size, self._crop)
+        chunk = rearrange(torch.from_numpy(self._buffer[: self._waiting]), "t h w k -> t k h w")
+        if self._size is None or chunk.shape[2:] == (self._size, self._size):
+            chunk = chunk.clone(memory_format=torch.contiguous_format)  # the buffer is written over
+        else:
+            chunk = resize(chunk, self._size, self._crop)
         self._chunks.append(chunk)
-        self._waiting.clear()
+        self._waiting = 0
         self._bytes += chunk.nbytes
         if self._bytes > MAX_BYTES:
             raise ValueError(

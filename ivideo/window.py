@@ -4,6 +4,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ivideo.controls import Controls
+from ivideo.state import Branch
 
 if TYPE_CHECKING:
     from ivideo.state import RolloutState
@@ -17,7 +22,7 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
     They are read anew in one pass, since what was cached of them has seen the forgotten ones: the state is exactly
     that of a rollout which had these frames as its first.
     """
-    layout, transformer, embedding = model.layout, model.transformer, model.embedding
+    layout, transformer = model.layout, model.transformer
     held = layout.predicted_frames(state.cache.length + (state.unread is not None))
     if held < model.remembered_frames:
         return state
@@ -26,25 +31,39 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
             f"the model reads {transformer.config.max_positions} positions, which leaves no room for a frame after "
             f"{layout.context_length} of context; build its transformer with larger max_positions"
         )
-    cache = state.cache.trim(layout.context_length)
     kept = frames_kept(model)
-    if kept:
-        ids, book = state.ids[:, -kept - 1 :], model.tokenizer.dynamics_codebook
-        cells = embedding.cells(layout.dynamics_index(ids[:, :-1], clamp=True), book)
-        embedded = [
-            embedding.frames(
-                transformer,
-                ids[:, index + 1 : index + 2],
-                None if cells is None else cells[:, index : index + 1],
-                state.actions[index - kept],
-                book,
-            )
-            for index in range(kept)
-        ]
-        read = torch.cat(embedded, dim=1).flatten(1, 2)
-        _, cache = transformer.extend(read if state.unread is None else read[:, :-1], cache)
-        return replace(state, cache=cache)
-    return replace(state, cache=cache, unread=None)
+    untold = None if state.untold is None else state.untold.cache.trim(layout.context_length)
+    cache = state.cache.trim(layout.context_length)
+    if not kept:
+        fresh = None if untold is None else Branch(cache=untold, unread=None)
+        return replace(state, cache=cache, unread=None, untold=fresh)
+    read = _latest(model, state, [state.told(action) for action in state.actions[-kept:]])
+    _, cache = transformer.extend(read if state.unread is None else read[:, :-1], cache)
+    if untold is not None:
+        read = _latest(model, state, [state.told(None).ignored()] * kept)
+        _, untold = transformer.extend(read[:, :-1], untold)
+    return replace(
+        state,
+        cache=cache,
+        untold=None if untold is None else Branch(cache=untold, unread=read[:, -1:]),
+    )
+
+
+def _latest(model: "WorldModel", state: "RolloutState", told: list[Controls]) -> Float[Tensor, "b s d"]:
+    """Embeddings of the latest imagined frames, as many as there are in `told`."""
+    ids, book = state.ids[:, -len(told) - 1 :], model.tokenizer.dynamics_codebook
+    cells = model.embedding.cells(model.layout.dynamics_index(ids[:, :-1], clamp=True), book)
+    embedded = [
+        model.embedding.frames(
+            model.transformer,
+            ids[:, index + 1 : index + 2],
+            None if cells is None else cells[:, index : index + 1],
+            each,
+            book,
+        )
+        for index, each in enumerate(told)
+    ]
+    return torch.cat(embedded, dim=1).flatten(1, 2)
 
 
 def frames_kept(model: "WorldModel") -> int:

@@ -1,5 +1,6 @@
 """The world model: a tokenizer, a transformer and the layout that joins them."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
@@ -10,14 +11,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ivideo import checkpoint, hub, rollout
+from ivideo.controls import Controls, ranged
 from ivideo.embedding import EmbeddingConfig, SequenceEmbedding
+from ivideo.embodiments import Embodiments, Named
 from ivideo.episode import Batch
 from ivideo.heads import Heads, HeadsConfig
-from ivideo.layout import TokenLayout
-from ivideo.losses import masked_mean, soft_targets
+from ivideo.instructions import InstructionEncoder
+from ivideo.layout import layout_of
+from ivideo.losses import HarmoniousWeights, token_loss
 from ivideo.state import Prediction, RolloutState
-from ivideo.tokens import TokenBatch
-from tokenizer import FrameCodes, TokenizerConfig, VideoTokenizer
+from ivideo.tokens import TokenBatch, encoded
+from tokenizer import FrameCodes, VideoTokenizer
 from transformer import Sampling, Transformer, TransformerConfig
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
@@ -39,6 +43,9 @@ class WorldModelConfig:
     code_smoothing: float = 0.0
     """Spread a target over codes with near vectors: the temperature of a softmax over minus squared distances, in
     units of the median squared distance between neighbours; 0 is the plain cross-entropy. Needs vocabulary dynamics."""
+    loss_weights: Literal["fixed", "harmonious"] = "fixed"
+    """How the cross-entropy and the heads' losses are weighed: as the heads' settings say, with the cross-entropy per
+    token (as released), or by scales learned beside the weights, with the cross-entropy per frame (HarmonyDream)."""
     goal_conditioned: bool = False
     """The first context frame is the goal to reach; train on segments in goal-first order (`SegmentSampler`)."""
     remember: int | None = None
@@ -65,6 +72,10 @@ class WorldModel(nn.Module):
         self.transformer = Transformer(replace(config.transformer, vocab_size=self.layout.vocab_size))
         self.embedding = SequenceEmbedding(config.embedding, self.layout, tokenizer.config, self.transformer)
         self.heads = Heads(config.heads, config.transformer.width, config.embedding.action_dim)
+        text = config.embedding.text
+        self.read_instructions = None if text is None else InstructionEncoder(text)
+        names = ["cross_entropy", *self.heads.loss_names]
+        self.harmony = HarmoniousWeights(names) if config.loss_weights == "harmonious" else None
         if config.goal_conditioned and self.layout.context_frames < 2:
             raise ValueError("a goal-conditioned model needs at least 2 context frames: the goal and the present")
 
@@ -72,6 +83,11 @@ class WorldModel(nn.Module):
     def action_dim(self) -> int:
         """Size of an action; 0 where the model takes none."""
         return self.config.embedding.action_dim
+
+    @property
+    def embodiments(self) -> Embodiments:
+        """Whose actions this model takes."""
+        return Embodiments(action_dim=self.action_dim, domains=self.config.embedding.domains)
 
     @property
     def context_frames(self) -> int:
@@ -104,45 +120,53 @@ class WorldModel(nn.Module):
             self.transformer.reduce({"bfloat16": torch.bfloat16, "int8": torch.int8}[precision])
         return self
 
+    def state_ranges(self, actions: Mapping[str, Float[Tensor, "n a"]]) -> None:
+        """Take the range of each domain's controls, where its config states none, from actions of that domain."""
+        embedding = self.config.embedding
+        domains = tuple(
+            ranged(each, actions[each.name]) if each.name in actions else each for each in embedding.domains
+        )
+        self.config = replace(self.config, embedding=replace(embedding, domains=domains))
+        self.embedding.state_ranges(domains)
+
     # ---------------------------------------------------------------------------------------------- training
 
     @torch.no_grad()
     def tokenize(self, batch: Batch) -> TokenBatch:
         """Codes of a batch with what goes with its predicted frames; the tokenizer is not trained through this."""
-        context = self.context_frames
-        if batch.frames.shape[1] <= context:
-            raise ValueError(f"segments of {batch.frames.shape[1]} frames leave nothing to predict after {context}")
-        cut = {
-            name: None if (values := getattr(batch, name)) is None else values[:, context - 1 :]
-            for name in ("actions", "rewards", "terminals")
-        }
-        mask = None if batch.mask is None else batch.mask[:, context:]
-        return TokenBatch(codes=self.tokenizer.encode(batch.frames), mask=mask, **cut)
+        tokens = encoded(self.tokenizer, batch)
+        domains = self.embodiments.known(tokens.domains)
+        return replace(tokens, domains=domains, text=self.text_of(batch.instructions))
+
+    def text_of(self, instructions: Sequence[str] | None) -> Float[Tensor, "b e"] | None:
+        """Instructions as this model reads them; None for none, or for a model that takes none."""
+        if self.read_instructions is None or instructions is None:
+            return None
+        return self.read_instructions(instructions).to(self.transformer.norm.weight)
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch of videos and its parts by name; see `token_loss`."""
         return self.token_loss(self.tokenize(batch))
 
-    def token_loss(self, tokens: TokenBatch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy per predicted token in nats, plus the weighted losses of the heads."""
-        hidden = self.forward(tokens.codes, tokens.actions)
-        losses = {"cross_entropy": self._cross_entropy(hidden, tokens)}
-        losses |= self.heads.losses(
-            self.layout.split_frames(hidden),
-            actions=tokens.actions,
-            rewards=tokens.rewards,
-            terminals=tokens.terminals,
-            mask=tokens.mask,
-        )
-        total = torch.stack(list(losses.values())).sum()
-        return total, {name: value.detach() for name, value in losses.items()}
+    def token_loss(
+        self, tokens: TokenBatch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy per predicted token in nats, plus the weighted losses of the heads; see `loss_weights`.
 
-    def forward(self, codes: FrameCodes, actions: Float[Tensor, "b f a"] | None = None) -> Float[Tensor, "b s d"]:
-        """Final-norm states of a whole segment; `actions[:, i]` leads to predicted frame i, None adds none."""
-        if actions is not None:
-            self._check_action_size(actions)
+        The parts are the same however they are weighed. `generator` draws the rows whose actions are withheld.
+        """
+        return token_loss(self, tokens, generator)
+
+    def forward(
+        self, codes: FrameCodes, told: Float[Tensor, "b f a"] | Controls | None = None
+    ) -> Float[Tensor, "b s d"]:
+        """Final-norm states of a whole segment under what is told: actions, `Controls` with all there is, or nothing.
+
+        `actions[:, i]` leads to predicted frame i.
+        """
+        controls = (told if isinstance(told, Controls) else Controls(actions=told)).completed(self.embodiments)
         books = self.tokenizer.context_codebook.detach(), self.tokenizer.dynamics_codebook.detach()
-        hidden: Tensor = self.transformer(self.embedding(self.transformer, codes, actions, *books))
+        hidden: Tensor = self.transformer(self.embedding(self.transformer, codes, controls, *books))
         return hidden
 
     def logits(
@@ -157,22 +181,6 @@ class WorldModel(nn.Module):
         logits = self.transformer.logits(hidden)
         return logits if scores is None else logits + F.pad(scores, (start, logits.shape[-1] - stop))
 
-    def _cross_entropy(self, hidden: Tensor, tokens: TokenBatch) -> Tensor:
-        if self.config.vocabulary == "dynamics":
-            predicting, targets = self.layout.split_frames(hidden)[:, :, :-1], tokens.codes.dynamics
-            logits, spread = self.logits(predicting).flatten(0, 2), self.config.code_smoothing
-            labels = targets.flatten()
-            aim = soft_targets(self.tokenizer.dynamics_codebook.detach(), spread)[labels] if spread else labels
-            entropy = F.cross_entropy(logits, aim, reduction="none")
-            return masked_mean(entropy.view_as(targets), tokens.mask)
-        ids = self.layout.pack(tokens.codes)
-        predicting, targets = self.layout.predicting(hidden), self.layout.targets(ids)
-        entropy = F.cross_entropy(self.logits(predicting).flatten(0, 1), targets.flatten(), reduction="none")
-        if tokens.mask is None:
-            return entropy.mean()
-        real = tokens.mask.repeat_interleave(self.layout.frame_length, dim=1)[:, 1:]  # a marker goes with its frame
-        return masked_mean(entropy.view_as(targets), real)
-
     # --------------------------------------------------------------------------------------------- imagining
 
     @torch.inference_mode()
@@ -181,17 +189,20 @@ class WorldModel(nn.Module):
         frames: UInt8[Tensor, "*b c 3 h w"],
         *,
         goal: UInt8[Tensor, "*b 3 h w"] | None = None,
+        domain: Named | None = None,
+        instruction: str | Sequence[str] | None = None,
         seed: int = 0,
         room: int = 0,
     ) -> RolloutState:
         """A state to step from, given the context frames (one video, or a batch): one pass over the prefix.
 
-        A goal-conditioned model takes its `goal` apart and one context frame fewer. Row i of a batch draws its
-        tokens from seed `seed + i`, whatever else is in the batch. Memory for `room` frames of every row is taken at
-        once, and grows with further ones by doubling; a rollout that is to be forked needs none. What cannot fit in
-        memory is a ValueError that says what would.
+        A goal-conditioned model takes its `goal` apart and one context frame fewer. `domain`, by name or number, says
+        whose actions will follow, `instruction` what is to be done: one for all rows, or one for each. Row i of a
+        batch draws its tokens from seed `seed + i`, whatever else is in the batch. Memory for `room` frames of every
+        row is taken at once, and grows with further ones by doubling; a rollout that is to be forked needs none. What
+        cannot fit in memory is a ValueError that says what would.
         """
-        return rollout.start(self, frames, goal=goal, seed=seed, room=room)
+        return rollout.start(self, frames, goal=goal, domain=domain, instruction=instruction, seed=seed, room=room)
 
     @torch.inference_mode()
     def step(
@@ -199,6 +210,8 @@ class WorldModel(nn.Module):
         state: RolloutState,
         action: Float[Tensor, "*b a"] | None = None,
         *,
+        domain: Named | None = None,
+        guidance: float = 0.0,
         decode: bool = True,
         sampling: Sampling | None = None,
         vocabulary: Literal["dynamics", "full"] = "dynamics",
@@ -206,6 +219,10 @@ class WorldModel(nn.Module):
         guess: bool | None = None,
     ) -> tuple[RolloutState, Prediction]:
         """The next frame under `action`: `[a]` for every row or `[b a]`; None imagines without an action.
+
+        `domain` changes the state's from here on. `guidance` above 0 exaggerates what the action and the instruction
+        change: tokens are drawn from `(1 + guidance) * logits - guidance * logits without them` (UniSim), at the cost
+        of a second pass beside each; it is for models trained with `action_dropout`, and from the first frame on.
 
         The old state stays valid: stepping it again with another action gives another future. `decode=False` leaves
         the pixels out, which costs most; `frames` decodes them later. `reward=False` leaves reward and termination to
@@ -221,6 +238,8 @@ class WorldModel(nn.Module):
             self,
             state,
             action,
+            domain=domain,
+            guidance=guidance,
             decode=decode,
             sampling=sampling or self.config.sampling,
             vocabulary=vocabulary,
@@ -242,6 +261,9 @@ class WorldModel(nn.Module):
         frames: int | None = None,
         samples: int = 1,
         goal: UInt8[Tensor, "3 h w"] | None = None,
+        domain: str | int | None = None,
+        instruction: str | None = None,
+        guidance: float = 0.0,
         seed: int = 0,
         sampling: Sampling | None = None,
     ) -> UInt8[Tensor, "n t 3 h w"]:
@@ -251,24 +273,22 @@ class WorldModel(nn.Module):
         actions say how many `frames`. Futures of one clip share the computed context.
         """
         return rollout.predict(
-            self, clip, actions, frames=frames, samples=samples, goal=goal, seed=seed, sampling=sampling
+            self,
+            clip,
+            actions,
+            frames=frames,
+            samples=samples,
+            goal=goal,
+            domain=domain,
+            instruction=instruction,
+            guidance=guidance,
+            seed=seed,
+            sampling=sampling,
         )
 
-    def check_actions(self, actions: Tensor, where: str = "") -> None:
+    def check_actions(self, actions: Tensor, where: str = "", domain: Named | None = None) -> None:
         """Refuses actions this model cannot take, naming both sizes; the message begins with `where` they are from."""
-        self._check_action_size(actions, where)
-        if not torch.isfinite(actions).all():
-            raise ValueError(f"{where}actions hold NaN or infinite values; expected finite numbers: repair them")
-
-    def _check_action_size(self, actions: Tensor, where: str = "") -> None:
-        if not self.action_dim:
-            raise ValueError(f"{where}this model is action-free; leave the actions out, or load one that takes actions")
-        size = actions.shape[-1] if actions.ndim else 0
-        if size != self.action_dim:
-            raise ValueError(
-                f"{where}an action has {size} values; this model takes {self.action_dim}: give it what it was trained "
-                "on, or leave the actions out"
-            )
+        self.embodiments.check(actions, self.embodiments.ids(domain, 1), where)
 
     # ---------------------------------------------------------------------------------------- saving, loading
 
@@ -299,14 +319,3 @@ class WorldModel(nn.Module):
     def push_to_hub(self, repo: str, *, private: bool = False, message: str = "Upload world model") -> str:
         """Uploads what `save_pretrained` writes and returns the address; needs a Hub login."""
         return hub.push(self, repo, private=private, message=message)
-
-
-def layout_of(config: TokenizerConfig) -> TokenLayout:
-    """The sequence layout that goes with a tokenizer."""
-    return TokenLayout(
-        context_frames=config.context_frames,
-        context_tokens=config.context_tokens,
-        dynamics_tokens=config.dynamics_tokens,
-        context_codes=config.context_codes,
-        dynamics_codes=config.dynamics_codes,
-    )

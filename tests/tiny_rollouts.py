@@ -24,7 +24,13 @@ OPTIONS = [
 
 
 def build(
-    embedding: EmbeddingConfig, *, heads: bool = False, goal: bool = False, full: bool = True, plain: bool = False
+    embedding: EmbeddingConfig,
+    *,
+    heads: bool = False,
+    goal: bool = False,
+    full: bool = True,
+    plain: bool = False,
+    **options: Any,
 ) -> WorldModel:
     """A model with random weights everywhere, zero-initialised ones included."""
     torch.manual_seed(0)
@@ -36,6 +42,7 @@ def build(
         vocabulary="full" if full else "dynamics",
         goal_conditioned=goal,
         sampling=GREEDY,
+        **options,
     )
     model = WorldModel(tokenizer, config)
     with torch.no_grad():

@@ -13,6 +13,7 @@ from ivideo.bench.measure import Timing, measure
 from ivideo.bench.roofline import Machine
 from ivideo.bench.workloads import NAMES, Ways, all_workloads
 from ivideo.config import parse
+from ivideo.controls import ActionInput
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
@@ -126,7 +127,7 @@ def random_model(size: Literal["nano", "base"]) -> WorldModel:
         transformer=transformer, embedding=EmbeddingConfig(action_dim=4), heads=HeadsConfig(reward=True)
     )
     model = WorldModel(VideoTokenizer(tokenizer), config).eval()
-    assert model.embedding.action is not None
+    assert isinstance(model.embedding.action, ActionInput)
     torch.nn.init.normal_(model.embedding.action.weight, std=0.02)  # zero at first, which would hide a mistake
     start, stop = model.layout.dynamics_ids
     with torch.no_grad():  # so that the likeliest of all ids is a dynamics code, as in a trained model

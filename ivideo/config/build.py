@@ -64,7 +64,7 @@ def _plain_value(hint: Any, node: Any, key: str) -> Any:
     element = element_of(hint)
     if element is not None:
         items = load_yaml(node.value, node.where) if node.is_text else node.value
-        if not isinstance(items, list):
+        if not isinstance(items, list | tuple):
             raise ValueError(f"{quote(key, node)}; expected {spell(hint)}")
         built = [_value(element, mark(item, node.where), f"{key}.{i}", MISSING) for i, item in enumerate(items)]
         return tuple(built) if get_origin(hint) is tuple else built

@@ -16,8 +16,9 @@ import numpy as np
 from ivideo.config import parse
 from ivideo.data.labour import performed
 from ivideo.data.moments import Moments
+from ivideo.data.npy import GrowingArray
 from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
-from ivideo.data.shards import GrowingArray, ShardFolder, is_stored, new_shard
+from ivideo.data.shards import ShardFolder, is_stored, new_shard
 from ivideo.data.sources.discovery import find
 from ivideo.data.sources.source import Item, Options
 from ivideo.data.store import Damaged, EpisodeStore
@@ -125,7 +126,7 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
     with ShardFolder(out, plan) as folder:
         if not folder.done:
             missing = folder.missing(count)
-            kind = _kind(items, options, quarantine)
+            kind = _kind(source, items, options)
             for number in sorted(set(range(count)) - set(missing)):
                 quarantine.add(_damaged(folder, number))
             jobs = [
@@ -143,15 +144,14 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
     return open_stored(out)
 
 
-def _kind(items: list[Item], options: Options, quarantine: Quarantine) -> Kind:
+def _kind(source: Path, items: list[Item], options: Options) -> Kind:
     """The kind of most episodes, judged by a few that lie evenly among them."""
     places = np.linspace(0, len(items) - 1, min(_PROBED, len(items))).round().astype(int)
     read = [read_or_tell(items[place], options) for place in dict.fromkeys(places.tolist())]
     kind = most_common_kind(found for found in read if isinstance(found, Episode))
     if kind is None:
-        quarantine.max_damaged = 0.0
-        quarantine.add(found for found in read if isinstance(found, Damaged))
-        raise AssertionError("something was damaged")
+        tried = "; ".join(f"{found.name}: {found.reason}" for found in read[:2] if isinstance(found, Damaged))
+        raise ValueError(f"{source}: none of the {len(read)} episodes tried can be used; see what is wrong: {tried}")
     return kind
 
 

@@ -72,7 +72,7 @@ class Mixture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
+class MixedDomain:
     """The episodes of one set, and how they are to be drawn."""
 
     number: int
@@ -83,7 +83,7 @@ class Domain:
 class MixedStore:
     """Episodes of several domains, whose frames are of one size and whose actions may differ in width."""
 
-    def __init__(self, domains: tuple[Domain, ...], *, names: tuple[str, ...], block: int, source: str) -> None:
+    def __init__(self, domains: tuple[MixedDomain, ...], *, names: tuple[str, ...], block: int, source: str) -> None:
         """Keep the domains; `names` are those of all that the mixture knows, by number."""
         self.domains, self.names, self.block, self.source = domains, names, block, source
 
@@ -166,8 +166,8 @@ def open_mixture(
             f"{len(missing)} of the {len(wanted)} sets of {source} are missing: {listed}; put them there, name another "
             f"folder with --data.root{remedy}"
         )
-    train: list[Domain] = []
-    held: list[Domain] = []
+    train: list[MixedDomain] = []
+    held: list[MixedDomain] = []
     for number, each in wanted:
         if each in missing:
             continue
@@ -186,7 +186,7 @@ def open_mixture(
         if each.drop is not None:
             episodes = _without(episodes, root / each.drop)
         for part, into in zip(episodes.split(held_out), (train, held), strict=True):
-            into.append(Domain(number=number, settings=each, episodes=part))
+            into.append(MixedDomain(number=number, settings=each, episodes=part))
     names = tuple(each.name for each in mixture.sets)
     first, second = (
         MixedStore(tuple(domains), names=names, block=mixture.block, source=source) for domains in (train, held)

@@ -9,7 +9,8 @@ from jaxtyping import Int64
 
 from ivideo.data.draws import Order, Stream, hashed
 from ivideo.data.mixture import MixedStore
-from ivideo.data.segments import SegmentSampler, numbered
+from ivideo.data.sampler import numbered
+from ivideo.data.segments import SegmentSampler
 from ivideo.data.transforms import Augmentation
 from ivideo.episode import Batch
 

@@ -33,15 +33,8 @@ class Quarantine:
             more = "; ..." if len(self.damaged) > _NAMED else ""
             raise ValueError(
                 f"{self.source}: {len(self.damaged)} of {self.total} episodes cannot be used, more than max_damaged "
-                f"{self.max_damaged:g} allows; repair or remove them, or allow more ({some}{more})"
+                f"{self.max_damaged:g} allows; allow more, or repair them and begin anew ({some}{more})"
             )
-
-    def report(self) -> list[str]:
-        """Lines for people: how many, and every one with its reason."""
-        if not self.damaged:
-            return []
-        head = f"{self.source}: {len(self.damaged)} of {self.total} episodes cannot be used and are left out:"
-        return [head, *(f"  {name}: {reason}" for name, reason in self.damaged)]
 
 
 def read_or_tell(item: Item, options: Options) -> Episode | Damaged:

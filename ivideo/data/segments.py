@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -10,27 +10,13 @@ from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
 from ivideo.data.draws import Order, Stream, uniform
+from ivideo.data.sampler import numbered
 from ivideo.data.store import EpisodeStore
 from ivideo.data.transforms import DRAWS, Augmentation
 from ivideo.episode import Batch, Episode, Segment
 
 FrameOrder = Literal["time", "goal_first", "shuffled", "random_context"]
 History = Literal["recent", "distant"]
-
-
-@runtime_checkable
-class Sampler(Protocol):
-    """Numbered samples: what training draws from, whatever it is drawn from."""
-
-    @property
-    def windows(self) -> int:
-        """How many different windows there are: an epoch's length in samples."""
-
-    def batch(self, step: int, batch_size: int) -> Batch:
-        """Return the samples from `step * batch_size` on: a pure function of the seed and these numbers."""
-
-    def samples(self, samples: Int64[np.ndarray, "b"]) -> Batch:
-        """Return the samples of any numbers; each is the same whatever stands beside it."""
 
 
 class SegmentSampler:
@@ -244,13 +230,6 @@ class SegmentSampler:
             terminals=terminals,
             mask=torch.from_numpy(real[seen]),
         )
-
-
-def numbered(step: int, batch_size: int) -> Int64[np.ndarray, "b"]:
-    """Return the numbers of the samples in batch `step`."""
-    if step < 0 or batch_size < 1:
-        raise ValueError(f"step is {step} and batch_size {batch_size}; expected step >= 0 and batch_size >= 1")
-    return np.arange(step * batch_size, (step + 1) * batch_size)
 
 
 def window_indices(length: int, frames: int, stride: int = 1) -> Int64[Tensor, "n"]:

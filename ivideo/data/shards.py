@@ -22,11 +22,9 @@ from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from ivideo.data.npy import save_array
 from ivideo.files import check_new_folder, digest, replace_file, sync
 
 MANIFEST, PLAN, SHARD = "manifest.json", "plan.json", "shard.json"
@@ -84,7 +82,7 @@ class ShardFolder:
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Write an array beside the shards."""
         with _writable(self.path):
-            replace_file(self.path / name, lambda file: _save(file, values))
+            replace_file(self.path / name, lambda file: save_array(file, values))
 
     def finish(self, facts: Mapping[str, Any], count: int, files: tuple[str, ...] = ()) -> None:
         """Write the manifest, which makes the folder readable; `files` lie beside the shards."""
@@ -125,67 +123,6 @@ def new_shard(folder: Path, number: int, said: dict[str, Any]) -> Iterator[Path]
             sync(folder)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-
-
-class GrowingArray:
-    """An `.npy` file that rows are added to; it is whole once closed."""
-
-    def __init__(self, path: Path, dtype: Any, row: tuple[int, ...]) -> None:
-        self._row, self._dtype, self.rows = row, np.dtype(dtype), 0
-        self._file = path.open("wb")
-        self._header()
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add rows `[n, *row]`."""
-        assert values.shape[1:] == self._row, (values.shape, self._row)
-        self._file.write(np.ascontiguousarray(values, self._dtype).data)
-        self.rows += len(values)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            if kind is None:
-                self._file.seek(0)
-                self._header()
-        finally:
-            self._file.close()
-
-    def _header(self) -> None:
-        # numpy leaves room for the first axis to grow in place.
-        shape = (self.rows, *self._row)
-        np.lib.format.write_array_header_1_0(
-            self._file, {"descr": np.lib.format.dtype_to_descr(self._dtype), "fortran_order": False, "shape": shape}
-        )
-
-
-def mapped(path: Path, dtype: torch.dtype, row: tuple[int, ...]) -> Tensor:
-    """Return the rows `[n, *row]` of an `.npy` file without reading them; what is written to them stays in memory.
-
-    Raises ValueError for a file that is not such an array.
-    """
-    try:
-        with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version != (1, 0):
-                raise ValueError(f"version {version}")
-            shape, fortran, found = np.lib.format.read_array_header_1_0(file)
-            start = file.tell()
-            size = file.seek(0, os.SEEK_END)
-    except ValueError as error:
-        raise ValueError(f"{path}: no array ({error}); the file is damaged: make the folder anew") from error
-    wanted = torch.empty(0, dtype=dtype).numpy().dtype
-    rows = shape[0] if shape else 0
-    length = rows * int(np.prod(row)) * wanted.itemsize
-    if found != wanted or shape != (rows, *row) or fortran or size != start + length or start % 64:
-        raise ValueError(
-            f"{path}: an array {list(shape)} of {found} in {size} bytes; expected rows {list(row)} of {wanted}: the "
-            "file is damaged, make the folder anew"
-        )
-    # Not numpy's own map, which keeps a file descriptor open for every one of thousands of files.
-    whole = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-    return whole[start:].view(dtype).view(rows, *row)
 
 
 def read_manifest(folder: Path, format_name: str, version: int) -> dict[str, Any]:
@@ -256,6 +193,8 @@ def _problems(folder: Path, manifest: dict[str, Any], *, everything: bool) -> It
         shard, _, file = name.rpartition("/")
         if (shard and not _NAME.fullmatch(shard)) or not re.fullmatch(r"[a-z_]+\.(npy|json)", file):
             raise ValueError(f"{folder / MANIFEST}: it lists {name!r}, which no stored folder holds: make it anew")
+        if not isinstance(entry, dict) or not entry.keys() >= {"bytes", "sha256"}:
+            raise ValueError(f"{folder / MANIFEST}: it says nothing of {name}; it is damaged: make the folder anew")
         path = folder / name
         if not path.is_file():
             yield name, "is missing"
@@ -301,11 +240,6 @@ def _writable(folder: Path) -> Iterator[None]:
             f"{folder} cannot be written ({error.strerror or error}); what is complete stays: make room, or choose "
             "another place, and say the same again"
         ) from error
-
-
-def _save(file: Path, values: NDArray[Any]) -> None:
-    with file.open("wb") as stream:
-        np.lib.format.write_array(stream, values, version=(1, 0), allow_pickle=False)
 
 
 def _spelt(content: Mapping[str, Any]) -> str:

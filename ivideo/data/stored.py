@@ -25,7 +25,8 @@ from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivideo.data.shards import mapped, read_manifest, shard_name
+from ivideo.data.npy import mapped
+from ivideo.data.shards import read_manifest, shard_name
 from ivideo.data.store import Damaged, EpisodeStore
 from ivideo.data.table import EpisodeTable
 from ivideo.episode import Episode

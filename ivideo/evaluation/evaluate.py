@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, UInt8
@@ -39,6 +39,10 @@ class Evaluation:
     """Of a data folder: "last" takes the last episode of every folder, a number n every n-th, "all" takes all."""
     camera: str | None = None
     """Which view, in sources with several."""
+    domain: str | None = None
+    """Whose episodes these are, for a model of several domains. Instructions come with the episodes."""
+    guidance: float = 0.0
+    """How far to exaggerate what the actions and instructions change; 0 is the model as it is."""
     frames: int = 10
     """Frames to imagine."""
     horizons: tuple[int, ...] = (1, 5, 10)
@@ -82,6 +86,7 @@ class Case:
     actions: Float[Tensor, "n t-1 a"] | None
     rewards: Float[Tensor, "n t-1"] | None
     table: Clips | None = None
+    instructions: tuple[str, ...] | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -100,9 +105,11 @@ def main(argv: list[str]) -> int:
     seeds = wanted.seeds if wanted.source == "pushing_table" else wanted.seeds[:1]
     cases = [_case(wanted, model, seed) for seed in seeds]
     if cases[0].actions is not None and model.action_dim:
-        model.check_actions(cases[0].actions, where=f"{wanted.source}: ")
+        model.check_actions(cases[0].actions, where=f"{wanted.source}: ", domain=wanted.domain)
     began = time.perf_counter()
-    table = evaluate_cases(model, cases, seeds, sampling, horizons=wanted.horizons)
+    table = evaluate_cases(
+        model, cases, seeds, sampling, horizons=wanted.horizons, domain=wanted.domain, guidance=wanted.guidance
+    )
     took = time.perf_counter() - began
     Console(width=80).print(table.rich(f"{wanted.model} on {wanted.source}, seeds {seeds}"))
     print(f"{table.clips} clips imagined twice in {took:.0f} s")
@@ -125,17 +132,22 @@ def evaluate_cases(
     sampling: Sampling,
     *,
     horizons: tuple[int, ...] = (1, 5, 10),
+    domain: str | None = None,
+    guidance: float = 0.0,
 ) -> RolloutTable:
     """The table over the clips of all cases, pooled; case i is imagined under `seeds[i]`."""
     true, wrong, rewards = [], [], []
     for case, seed in zip(cases, seeds, strict=True):
-        seen = imagine(model, case.frames, case.actions, sampling=sampling, seed=seed)
+        how: dict[str, Any] = {"sampling": sampling, "seed": seed, "guidance": guidance}
+        how["domains"] = None if domain is None else [domain] * len(case.frames)
+        how["instructions"] = case.instructions if model.read_instructions is not None else None
+        seen = imagine(model, case.frames, case.actions, **how)
         true.append(seen.frames)
         if seen.rewards is not None and case.rewards is not None:
             rewards.append(seen.rewards)
         if case.actions is not None and model.action_dim:
             exchanged = exchange_actions(case.actions, model.context_frames, seed)
-            wrong.append(imagine(model, case.frames, exchanged, sampling=sampling, seed=seed).frames)
+            wrong.append(imagine(model, case.frames, exchanged, **how).frames)
     known = [case.table.states for case in cases if case.table is not None]
     given = [case.rewards for case in cases if case.rewards is not None]
     return evaluate_rollouts(
@@ -205,6 +217,7 @@ def _case(wanted: Evaluation, model: WorldModel, seed: int) -> Case:
         frames=torch.stack([episode.frames[shown] for episode, shown, _ in cut]),
         actions=_stack([None if e.actions is None else e.actions[between] for e, _, between in cut]),
         rewards=_stack([None if e.rewards is None else e.rewards[between] for e, _, between in cut]),
+        instructions=tuple(episode.instruction for episode, _, _ in cut),
     )
 
 

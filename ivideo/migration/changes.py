@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ivideo.world_model import WorldModelConfig, layout_of
+from ivideo.layout import layout_of
+from ivideo.world_model import WorldModelConfig
 from tokenizer import TokenizerConfig
 from tokenizer.elastic import check_change
 

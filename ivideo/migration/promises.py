@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 
 from ivideo.migration.report import Promise, Strength
-from ivideo.world_model import WorldModelConfig, layout_of
+from ivideo.layout import layout_of
+from ivideo.world_model import WorldModelConfig
 from tokenizer import TokenizerConfig
 
 

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from ivideo.data import Augmentation, EpisodeStore, SegmentSampler, open_episodes
 from ivideo.data.mixture import MixedStore, load_mixture, open_mixture
 from ivideo.data.mixture_sampler import MixtureSampler
-from ivideo.data.segments import FrameOrder, Sampler
+from ivideo.data.sampler import Sampler
+from ivideo.data.segments import FrameOrder
 from ivideo.episode import Batch
 from ivideo.training.process import is_first
 from ivideo.world_model import WorldModel

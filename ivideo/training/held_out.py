@@ -4,8 +4,11 @@ How often tokens are predicted exactly is never among it: where little moves, a 
 is nearly always right.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from ivideo.episode import Batch
@@ -47,7 +50,7 @@ def reconstruct(tokenizer: VideoTokenizer, clips: Batch, pictures: int) -> Evalu
     return Evaluation(figures=_named(figures), videos={"reconstruction": shown} if pictures else {})
 
 
-def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Evaluation:
+def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0, *, names: Sequence[str] = ()) -> Evaluation:
     """Imagine clips freely from their context frames; figures are decibels at single imagined frames.
 
     ::
@@ -56,16 +59,26 @@ def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Eval
         copy_last_5     with the last context frame in its place
         shuffled_5      under the actions of another clip; only for models that take actions
         loss            of the next token, given the true ones before it, with the heads' losses
+
+    Clips of several domains, whose `names` are given, are measured domain by domain (`bridge/psnr_5`), and these
+    figures averaged.
     """
+    if names and clips.domains is not None:
+        return _each_domain(model, clips, pictures, seed, names)
     loss = _token_loss(model, clips)
     if model.config.goal_conditioned:
         return Evaluation(figures=_named(loss))
     context = model.context_frames
     actions = clips.actions if model.action_dim else None
-    future = {"psnr": imagine(model, clips.frames, actions, sampling=model.config.sampling, seed=seed).frames}
+    how: dict[str, Any] = {"sampling": model.config.sampling, "seed": seed}
+    if model.embodiments.domains and clips.domains is not None:
+        how["domains"] = clips.domains.tolist()
+    if model.read_instructions is not None:
+        how["instructions"] = clips.instructions
+    future = {"psnr": imagine(model, clips.frames, actions, **how).frames}
     if actions is not None and len(clips.frames) > 1:
         others = actions.roll(1, dims=0)
-        future["shuffled"] = imagine(model, clips.frames, others, sampling=model.config.sampling, seed=seed).frames
+        future["shuffled"] = imagine(model, clips.frames, others, **how).frames
     figures = dict(loss)
     for name, frames in future.items():
         truth, made, copied, real = _future(clips, frames, context)
@@ -74,6 +87,22 @@ def dream(model: WorldModel, clips: Batch, pictures: int, seed: int = 0) -> Eval
             figures[f"copy_last_{place}"] = _mean(psnr(truth, copied)[:, place - 1], real[:, place - 1])
     shown = torch.stack([clips.frames, *future.values()], dim=1)[:pictures]
     return Evaluation(figures=_named(figures), videos={"dream": shown} if pictures else {})
+
+
+def _each_domain(model: WorldModel, clips: Batch, pictures: int, seed: int, names: Sequence[str]) -> Evaluation:
+    figures: dict[str, float] = {}
+    videos: dict[str, UInt8[Tensor, "n k t 3 h w"]] = {}
+    everywhere: dict[str, list[float]] = {}
+    assert clips.domains is not None
+    for number in clips.domains.unique().tolist():
+        name = names[number]
+        found = dream(model, rows(clips, (clips.domains == number).nonzero()[:, 0]), pictures, seed)
+        for key, value in found.figures.items():
+            figures[key.replace("held_out/", f"held_out/{name}/", 1)] = value
+            everywhere.setdefault(key, []).append(value)
+        videos |= {f"{key}-{name}": value for key, value in found.videos.items()}
+    averages = {key: sum(values) / len(values) for key, values in everywhere.items()}
+    return Evaluation(figures=averages | figures, videos=videos)
 
 
 def _token_loss(model: WorldModel, clips: Batch) -> dict[str, float]:
@@ -108,18 +137,21 @@ def _named(figures: dict[str, float]) -> dict[str, float]:
     return {f"held_out/{name}": value for name, value in figures.items()}
 
 
-def rows(batch: Batch, which: slice) -> Batch:
+def rows(batch: Batch, which: slice | Int64[Tensor, " r"]) -> Batch:
     """Some clips of a batch."""
 
     def cut(value: Tensor | None) -> Tensor | None:
         return None if value is None else value[which]
 
+    numbers = torch.arange(len(batch.frames))[which].tolist()
     return Batch(
         frames=batch.frames[which],
         actions=cut(batch.actions),
         rewards=cut(batch.rewards),
         terminals=cut(batch.terminals),
         mask=cut(batch.mask),
+        domains=cut(batch.domains),
+        instructions=None if batch.instructions is None else tuple(batch.instructions[number] for number in numbers),
     )
 
 

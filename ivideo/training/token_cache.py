@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ivideo.data.draws import Order, Stream
-from ivideo.data.segments import Sampler, numbered
+from ivideo.data.sampler import Sampler, numbered
 from ivideo.tokens import TokenBatch
 from ivideo.training.dataset import model_inputs
+from ivideo.training.token_store import TokenStore
 from ivideo.world_model import WorldModel
 from tokenizer import FrameCodes
 
@@ -56,6 +57,25 @@ class TokenCache:
             _write(tokens, whole, chunk * CHUNK)
         assert whole is not None
         return _mapped(whole, lambda value: value[: self._size])
+
+
+class StoredTokens:
+    """Batches of codes out of a stored folder, as a model reads them, in the order that a seed decides."""
+
+    def __init__(self, model: WorldModel, store: TokenStore, seed: int) -> None:
+        self._model, self._store = model, store
+        self._deal = Order(len(store), seed, Stream.TOKENS)
+
+    def batch(self, index: int, batch_size: int) -> TokenBatch:
+        """Return batch number `index`: a function of the seed and its arguments."""
+        model, rows = self._model, self._deal(numbered(index, batch_size))
+        tokens = self._store.rows(rows)
+        return replace(
+            tokens,
+            actions=tokens.actions if model.action_dim else None,
+            domains=model.embodiments.known(tokens.domains),
+            text=model.text_of(self._store.instructions(rows)) if model.config.embedding.text else None,
+        )
 
 
 T = TypeVar("T", TokenBatch, FrameCodes)

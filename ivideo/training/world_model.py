@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ivideo.checkpoint import save
 from ivideo.config import parse
+from ivideo.data import EpisodeStore
+from ivideo.data.mixture import MixedStore
+from ivideo.data.segments import FrameOrder
 from ivideo.episode import Batch
 from ivideo.hub import find_tokenizer
 from ivideo.migration import Migration
@@ -25,9 +28,13 @@ from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
-from ivideo.training.token_cache import TokenCache
+from ivideo.training.token_cache import StoredTokens, TokenCache
+from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
+
+RANGED = 2000
+"""Episodes of a domain that are looked at for the range of its actions, where the config states none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,8 @@ class WorldModelTraining:
     """Tokenize this many windows once and train on their codes; null tokenizes every batch anew."""
     token_cache_refresh: int | None = None
     """Steps after which the cache takes the next windows; null keeps it."""
+    token_store: str | None = None
+    """Train on the codes in this folder, which `ivideo data tokenize` wrote of the same windows; null tokenizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """How weights are updated."""
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -66,6 +75,8 @@ class WorldModelTraining:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1, or null")
+        if self.token_cache and self.token_store:
+            raise ValueError("token_cache and token_store are two ways to the same codes; leave one of them out")
         if self.token_cache and self.data.augmentation is not None and self.token_cache_refresh is None:
             raise ValueError("token_cache keeps one look of every window; set token_cache_refresh, or no augmentation")
 
@@ -96,17 +107,18 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
-    how: dict[str, Any] = {
-        "context": model.context_frames,
-        "order": "goal_first" if model.config.goal_conditioned else "time",
-    }
+    if settings.model.embedding.bins or settings.model.embedding.scale_actions:
+        model.state_ranges(_actions_by_domain(model, train))
+    how: dict[str, Any] = {"context": model.context_frames, "order": order_of(model)}
+    tokens = None if settings.token_store is None else stored_tokens(settings, model)
     windows = settings.data.sampler(train, loop.seed, **how)
     clips = settings.data.clips(held, settings.evaluation.clips, **how)
     stored = replace(settings, resume=False, overwrite=False)
     with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
 
         def evaluate(step: int) -> Evaluation:
-            return dream(model, clips, settings.evaluation.pictures)
+            names = held.names if isinstance(held, MixedStore) else ()
+            return dream(model, clips, settings.evaluation.pictures, names=names)
 
         common: dict[str, Any] = {
             "loop": loop,
@@ -118,6 +130,8 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
         }
         model.train()
         model.tokenizer.eval()
+        if tokens is not None:
+            return fit(model, model.token_loss, lambda index: tokens.batch(index, loop.batch_size), **common)
         if settings.token_cache is not None:
             refresh = settings.token_cache_refresh
             cache = TokenCache(
@@ -138,6 +152,22 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
             return model.token_loss(tokens)
 
         return fit(model, loss, lambda index: model_inputs(windows.batch(index, loop.batch_size), model), **common)
+
+
+def stored_tokens(settings: WorldModelTraining, model: WorldModel) -> StoredTokens:
+    """The codes of `settings.token_store`; ValueError where they are of other windows or another tokenizer."""
+    store = open_tokens(Path(settings.token_store or ""))
+    data = settings.data
+    wanted = TokenKey.of(
+        model.tokenizer, frames=data.frames, stride=data.stride, order=order_of(model), history=data.history
+    )
+    store.check(wanted, action_dim=model.action_dim, rewards=settings.model.heads.reward)
+    return StoredTokens(model, store, settings.loop.seed)
+
+
+def order_of(model: WorldModel) -> FrameOrder:
+    """The order of frames in the windows that a model is trained on."""
+    return "goal_first" if model.config.goal_conditioned else "time"
 
 
 def build(settings: WorldModelTraining) -> tuple[WorldModel, Migration | None]:
@@ -163,10 +193,12 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -
             f"data.frames is {data.frames}, all of it context; expected more than the {model.context_frames} context "
             "frames"
         )
-    if model.action_dim and episodes.action_dim != model.action_dim:
+    if model.embodiments.domains:
+        _check_domains(model, episodes, data.mixture or data.source)
+    elif model.action_dim and episodes.action_dim != model.action_dim:
         has = "no actions" if episodes.action_dim is None else f"actions of {episodes.action_dim} numbers"
         raise ValueError(
-            f"model.embedding.action_dim is {model.action_dim}, but {data.source} holds {has}; "
+            f"model.embedding.action_dim is {model.action_dim}, but {data.mixture or data.source} holds {has}; "
             f"set it to {episodes.action_dim or 0}"
         )
     if settings.model.heads.reward and not episodes.has_rewards:
@@ -177,6 +209,45 @@ def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -
             f"windows of {data.frames} frames make {length} tokens, over model.transformer.max_positions {limit}; "
             f"raise it, or set data.frames to {model.context_frames + model.max_frames} at most"
         )
+
+
+def _by_domain(model: WorldModel, episodes: Episodes) -> dict[str, EpisodeStore]:
+    """The episodes of each domain; those of a single source belong to the model's only one."""
+    if isinstance(episodes, MixedStore):
+        return {each.settings.name: each.episodes for each in episodes.domains}
+    return {model.embodiments.names[0]: episodes}
+
+
+def _check_domains(model: WorldModel, episodes: Episodes, source: str) -> None:
+    known = model.embodiments.names
+    if isinstance(episodes, MixedStore) and list(episodes.names) != known:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} mixes {', '.join(episodes.names)}; name the "
+            "same, in the same order"
+        )
+    if not isinstance(episodes, MixedStore) and len(known) > 1:
+        raise ValueError(
+            f"model.embedding.domains are {', '.join(known)}, but {source} does not say of which its episodes are; "
+            "name one domain, or train on a mixture"
+        )
+    sizes = {domain.name: domain.action_dim for domain in model.embodiments.domains}
+    for name, store in _by_domain(model, episodes).items():
+        if (store.action_dim or 0) != sizes[name]:
+            raise ValueError(
+                f"model.embedding.domains gives {name} actions of {sizes[name]} numbers, but its episodes have "
+                f"{store.action_dim or 'none'}; write action_dim: {store.action_dim or 0}"
+            )
+
+
+def _actions_by_domain(model: WorldModel, episodes: Episodes) -> dict[str, Tensor]:
+    """Actions of every domain, from its first episodes."""
+    found: dict[str, Tensor] = {}
+    for name, store in _by_domain(model, episodes).items():
+        several = [store[place].actions for place in range(min(len(store), RANGED))]
+        actions = [each for each in several if each is not None]
+        if actions:
+            found[name] = torch.cat(actions)
+    return found
 
 
 def headline(frames: int, acts: bool) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -263,6 +264,25 @@ def test_a_world_model_learns_actions_on_top_of_one_without(
     after = WorldModel.from_pretrained(tmp_path / "acting" / "model")
     torch.testing.assert_close(before.transformer.state_dict(), after.transformer.state_dict())
     assert after.action_dim == 2
+
+
+def test_a_goal_conditioned_model_is_shown_the_goal_first(
+    settings: tuple[TokenizerTraining, WorldModelTraining], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    encode = VideoTokenizer.encode
+
+    def watched(self: VideoTokenizer, frames: Tensor) -> Any:
+        seen.append(frames)
+        return encode(self, frames)
+
+    monkeypatch.setattr(VideoTokenizer, "encode", watched)
+    config = in_folder(replace(settings[1], model=replace(settings[1].model, goal_conditioned=True)), tmp_path / "run")
+    train_world_model(replace(config, loop=replace(config.loop, steps=1, evaluate_every=None)), EPISODES)
+    expected = SegmentSampler(
+        EPISODES[0], config.data.frames, config.data.stride, config.loop.seed, order="goal_first", context=2
+    )
+    assert torch.equal(seen[0].cpu(), expected.batch(0, config.loop.batch_size).frames)
 
 
 def test_evaluations_measure_what_they_say(settings: tuple[TokenizerTraining, WorldModelTraining]) -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,8 +17,10 @@ from safetensors.torch import load_file
 
 from ivideo import checkpoint
 from ivideo.embedding import EmbeddingConfig
+from ivideo.embodiments import Domain
 from ivideo.heads import HeadsConfig, symlog
 from ivideo.tokens import TokenBatch
+from ivideo.training.weights import start_from
 from ivideo.world_model import WorldModel, WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
@@ -86,6 +89,20 @@ def test_logits_loss_and_rewards(model: WorldModel, tokens: TokenBatch, expected
     _, parts = model.token_loss(replace(tokens, rewards=target.sign() * target.abs().expm1()))
     torch.testing.assert_close(parts["cross_entropy"], expected["ac.loss"][0], rtol=1e-5, atol=0)
     torch.testing.assert_close(parts["reward"], expected["ac.reward_mse"][0], rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("grown", [{"action_dim": 7}, {"domains": (Domain(name="arm", action_dim=7),)}])
+def test_actions_on_top_of_an_action_free_model_change_no_logit_at_first(
+    model: WorldModel, tokens: TokenBatch, grown: dict[str, Any], tmp_path: Path
+) -> None:
+    free = WorldModel(model.tokenizer, replace(model.config, embedding=EmbeddingConfig(), heads=HeadsConfig())).eval()
+    free.transformer.load_state_dict(model.transformer.state_dict())
+    free.save_pretrained(tmp_path / "free")
+    config = replace(model.config, embedding=EmbeddingConfig(**grown), heads=HeadsConfig(reward=True))
+    acting = WorldModel(model.tokenizer, config).eval()
+    start_from(acting, str(tmp_path / "free"))
+    actions = torch.randn(*tokens.actions.shape[:2], 7)
+    assert torch.equal(acting.logits(acting(tokens.codes, actions)), free.logits(free(tokens.codes)))
 
 
 def test_gradient_norms(model: WorldModel, tokens: TokenBatch, expected: Tensors) -> None:

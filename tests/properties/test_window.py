@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny_rollouts import OPTIONS, actions_for, build, clip, run
 
+from ivideo.controls import Controls
 from ivideo.embedding import EmbeddingConfig
 from ivideo.world_model import WorldModel
 from tokenizer import FrameCodes
@@ -60,7 +61,7 @@ def test_every_frame_follows_from_the_context_and_the_latest_frames(embedding: E
             model.transformer,
             ids[:, seen],
             None if cells is None else cells[:, seen],
-            None if actions is None else actions[:, seen],
+            Controls(actions=None if actions is None else actions[:, seen]),
             books[1],
         )
         with torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivideo.data import EpisodeStore, SegmentSampler, conversion, open_episodes, shards
+from ivideo.data import EpisodeStore, SegmentSampler, conversion, npy, open_episodes, shards
 from ivideo.data.conversion import Conversion, convert
 from ivideo.data.labour import performed
 from ivideo.data.moments import Moments
@@ -117,7 +117,7 @@ def test_however_often_it_is_killed_the_result_is_the_same(tmp_path: Path, monke
     for last in (1, 2, 3, 4, 5, 7, 9, 10, 11, 13, 12, 14, 6, 2, 3, 4, 5, 6, 7, 8, 100):
         child = os.fork()
         if not child:
-            for owner, name in ((shards, "sync"), (shards.GrowingArray, "append"), (Path, "rename"), (Path, "replace")):
+            for owner, name in ((shards, "sync"), (npy.GrowingArray, "append"), (Path, "rename"), (Path, "replace")):
                 monkeypatch.setattr(owner, name, dying_at(last, getattr(owner, name)))
             convert(wanted)
             os._exit(0)
@@ -170,9 +170,9 @@ def test_two_conversions_into_one_folder_are_refused(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_what_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_episodes(tmp_path / "raw", made(10))
-    append, left = shards.GrowingArray.append, 20
+    append, left = npy.GrowingArray.append, 20
 
-    def full(self: shards.GrowingArray, values: Any) -> None:
+    def full(self: npy.GrowingArray, values: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
@@ -181,7 +181,7 @@ def test_a_full_disk_keeps_what_is_complete(tmp_path: Path, monkeypatch: pytest.
 
     wanted = conversion_of(tmp_path / "raw", tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(shards.GrowingArray, "append", full)
+        patch.setattr(npy.GrowingArray, "append", full)
         with pytest.raises(OSError, match=r"out cannot be written \(No space left on device\); what is complete stays"):
             convert(wanted)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["plan.json", "shard-00000", "shard-00001"]

@@ -8,9 +8,10 @@ import pytest
 
 from ivideo import recipes
 from ivideo.config import load_config
+from ivideo.layout import layout_of
 from ivideo.training.tokenizer import TokenizerTraining
 from ivideo.training.world_model import WorldModelTraining
-from ivideo.world_model import WorldModelConfig, layout_of
+from ivideo.world_model import WorldModelConfig
 from tokenizer import TokenizerConfig
 from transformer import TransformerConfig
 
