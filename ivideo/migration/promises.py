@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import fields
 
-from ivideo.migration.report import Promise, Strength
 from ivideo.layout import layout_of
+from ivideo.migration.report import Promise, Strength
 from ivideo.world_model import WorldModelConfig
 from tokenizer import TokenizerConfig
 
@@ -99,6 +99,12 @@ def _reread(old: WorldModelConfig, new: WorldModelConfig) -> Iterator[Promise]:
             before, after = getattr(theirs, each.name), getattr(mine, each.name)
             if before == after or each.name in _SAID or each.name.endswith("dropout"):
                 continue
+            if each.name in _CONTROLS and not old.embedding.action_dim:
+                continue  # said of action_dim
+            if each.name == "text" and not (before and after):
+                held = "an instruction starts without effect" if after else "as when no instruction is given"
+                yield Promise(change=f"text {'added' if after else 'removed'}", strength="bit for bit", holds=held)
+                continue
             if each.name == "guide_blocks" and not (old.embedding.guide and new.embedding.guide):
                 continue
             yield Promise(
@@ -108,6 +114,8 @@ def _reread(old: WorldModelConfig, new: WorldModelConfig) -> Iterator[Promise]:
             )
 
 
+_CONTROLS = {"domains", "bins", "scale_actions"}
+"""Settings of how actions enter, once there are any."""
 _SAID = {"action_dim", "guide", "code_vectors", "max_positions", "vocab_size", "init_std", "attention"}
 """Settings that have promises of their own, or that change no result."""
 

@@ -15,7 +15,10 @@ from tokenizer.elastic import Refit, spread, twins
 
 PARTS = ("transformer", "embedding", "heads")
 _VOCABULARY = ("embedding.weight", "head.weight")
-_SILENT = ("action.", "guide.action.", "guide.out.", "context_vector.", "dynamics_vector.", "score_vector.")
+_SILENT = (
+    "action.", "text.", "domain.", "guide.action.", "guide.out.",
+    "context_vector.", "dynamics_vector.", "score_vector.",
+)  # fmt: skip
 """What of the embedding adds to the old sums and starts at zero; behind these layers anything may be drawn anew."""
 
 

@@ -17,11 +17,12 @@ from ivideo.data.npy import GrowingArray
 from ivideo.data.sampler import Sampler
 from ivideo.data.shards import ShardFolder, new_shard
 from ivideo.episode import Batch
+from ivideo.hub import find_tokenizer
 from ivideo.tokens import encoded
 from ivideo.training.dataset import DataConfig
 from ivideo.training.token_cache import CHUNK
 from ivideo.training.token_store import DTYPES, FORMAT, VERSION, TokenKey, TokenStore, open_tokens
-from ivideo.training.weights import find_tokenizer, with_context
+from ivideo.training.weights import with_context
 from tokenizer import VideoTokenizer
 
 _ROWS = 4096

@@ -10,7 +10,10 @@ from torch import Tensor
 
 from ivideo import Changes, WorldModel, adapt
 from ivideo.embedding import EmbeddingConfig
+from ivideo.embodiments import Domain
+from ivideo.instructions import TextConfig
 from ivideo.migration import Migration
+from ivideo.migration.adaptation import take_over
 from tokenizer import EMAVQ, FSQ, FrameCodes, GradientVQ, SimVQ, VideoTokenizer
 
 FREE = [option for option in OPTIONS if not option.action_dim]
@@ -237,3 +240,16 @@ def test_a_fixed_grid_of_codes_cannot_grow() -> None:
 def test_a_model_held_in_fewer_bits_keeps_its_shape() -> None:
     with pytest.raises(ValueError, match="reduced to int8, which cannot change its shape"):
         adapt(build(OPTIONS[0]).reduce("int8"), Changes(action_dim=2))
+
+
+def test_a_model_that_learns_of_domains_and_instructions_is_promised_what_it_was() -> None:
+    plain = build(OPTIONS[0])
+    told = EmbeddingConfig(
+        domains=(Domain(name="arm", action_dim=2),), text=TextConfig(encoder="nowhere", size=4), action_dropout=0.1
+    )
+    other = WorldModel(plain.tokenizer, replace(plain.config, embedding=told))
+    report = take_over(other, plain, source="plain")
+    assert {promise.change for promise in report.promises} == {"action_dim 0 -> 2", "text added"}
+    assert set(strengths(report)) == {"bit for bit"}
+    again = WorldModel(plain.tokenizer, replace(plain.config, embedding=replace(told, bins=8)))
+    assert "nothing" in strengths(take_over(again, other, source="other"))
