@@ -17,6 +17,8 @@ from ivideo.world_model import WorldModel
 
 Episodes = EpisodeStore | MixedStore
 """What a run is about: episodes of one kind, or of a mixture's many."""
+_SOURCE_OPTIONS = ("camera", "key", "split", "classes", "robot", "colours", "placeholder")
+"""Settings that say how one source is read; the sets of a mixture have their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,16 @@ class DataConfig:
     """Which view, in layouts that have several."""
     key: str | None = None
     """Which array of an .npz holds the frames."""
+    split: str | None = None
+    """Only this part, train, valid or test, of a data set that has parts."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: Literal["rgb", "bgr"] | None = None
+    """How RLDS or RoboNet files keep colours, where it is not as is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture."""
     crop: bool = True
     """Cut frames that are not square to their centre square; false squeezes them."""
     limit: int | None = None
@@ -62,7 +74,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.mixture is not None:
-            for name in ("camera", "key", "held_out_source", "subset"):
+            for name in (*_SOURCE_OPTIONS, "held_out_source", "subset"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is for one source, and a mixture has many; leave one of the two out")
             if self.stride != 1:
@@ -113,11 +125,10 @@ class DataConfig:
         store = open_episodes(
             source,
             size=size,
-            camera=self.camera,
-            key=self.key,
             crop=self.crop,
             limit=limit,
             max_damaged=self.max_damaged,
+            **{name: getattr(self, name) for name in _SOURCE_OPTIONS},
         )
         _tell(f"left out {damaged.name}: {damaged.reason}" for damaged in store.damaged)
         return store
