@@ -136,6 +136,11 @@ class SegmentSampler:
             )
         return batch
 
+    def names(self, step: int, batch_size: int) -> list[str]:
+        """Return the episode and the first frame of every row of a batch, in words."""
+        segments = [self.segment(self._window(step * batch_size + row)) for row in range(batch_size)]
+        return [f"{self.episodes[part.episode].name or part.episode} from frame {part.start}" for part in segments]
+
     def segment(self, window: int) -> Segment:
         """Return a window by its number, in [0, windows): windows are numbered by episode, then by first frame."""
         if not 0 <= window < self.windows:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -36,6 +37,16 @@ def compile_blocks(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, BLOCKS):
             part.compile()
+
+
+@contextmanager
+def uncompiled(module: nn.Module) -> Iterator[None]:
+    """Inside the block compiled parts run as written, since a rollout takes steps of every length."""
+    if all(part._compiled_call_impl is None for part in module.modules()):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from ivideo.training.optim import (
     optimizer_tensors,
     trainable,
 )
-from ivideo.training.sharding import cut_like, in_one_piece, local, whole
+from ivideo.training.sharding import cut_like, in_one_piece, local, uncompiled, whole
 
 
 class TrainingState:
@@ -119,7 +119,7 @@ class TrainingState:
         with ExitStack() as stack:
             stack.enter_context(randomness.untouched())
             stack.enter_context(torch.no_grad())
-            stack.enter_context(torch.compiler.set_stance("force_eager"))  # rollouts take steps of every length
+            stack.enter_context(uncompiled(self.module))
             if self.average is not None:
                 stack.enter_context(self.average.in_place_of_weights())
             stack.enter_context(in_one_piece(self.module))

@@ -22,6 +22,7 @@ from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.share import batches_per_update
 from ivideo.training.token_cache import TokenCache
 from ivideo.training.weights import find_tokenizer, start_from, with_context
 from ivideo.world_model import WorldModel, WorldModelConfig
@@ -120,7 +121,7 @@ def train_world_model(
                 windows,
                 size=settings.token_cache,
                 seed=loop.seed,
-                refresh=refresh * loop.accumulate * loop.devices if refresh else None,
+                refresh=refresh * batches_per_update(loop, settings.run, resume=settings.resume) if refresh else None,
             )
             if is_first():
                 print(f"tokenizing {settings.token_cache:,} windows, then training on their codes", file=sys.stderr)
@@ -132,6 +133,7 @@ def train_world_model(
                 tokens: TokenBatch = model.tokenize(batch)
             return model.token_loss(tokens)
 
+        common["samples"] = lambda index: windows.names(index, loop.batch_size)
         return fit(model, loss, lambda index: model_inputs(windows.batch(index, loop.batch_size), model), **common)
 
 
