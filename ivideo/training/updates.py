@@ -84,12 +84,15 @@ class Updates:
         size = whole(norm)
         finite = bool(torch.stack([size, *losses]).isfinite().all()) and state.optimizer_is_finite()
         if not self.group.tell(finite).all():
-            found = self.group.tell_text(json.dumps([] if finite else self._not_finite(logs)))
+            found = [json.loads(text) for text in self.group.tell_text(json.dumps(self._not_finite(logs)))]
             state.module.zero_grad(set_to_none=True)
             with torch.no_grad():
                 for buffer, value in buffers:
                     buffer.copy_(value)
-            raise NotFiniteError({rank: json.loads(names) for rank, names in enumerate(found) if names != "[]"})
+            # Gradients are averaged, so that those of one process spoil all; its loss is its own.
+            spoilt = [part["figures"] for part in found] if any(part["figures"] for part in found) else None
+            names = spoilt or [part["gradients"] or part["memory"] or ["the gradient norm"] for part in found]
+            raise NotFiniteError({rank: part[:3] for rank, part in enumerate(names) if part})
         if state.config.clip is not None:
             nn.utils.clip_grads_with_norm_(state.weights, state.config.clip, norm)
         for optimizer in self._optimizers:
@@ -104,23 +107,28 @@ class Updates:
         """The context of the turn after which gradients are shared."""
         return self.fabric.no_backward_sync(self._objective, enabled=False) if self.turns > 1 else nullcontext()
 
-    def _not_finite(self, logs: Sequence[Logs]) -> list[str]:
-        """What is not finite here: figures, else gradients, else what the optimizer remembers."""
-        bad = sorted({name for part in logs for name, value in part.items() if not bool(torch.isfinite(value).all())})
+    def _not_finite(self, logs: Sequence[Logs]) -> dict[str, list[str]]:
+        """What is not finite here: figures, gradients, and what the optimizer remembers."""
+
+        def spoilt(value: Tensor) -> bool:
+            return not bool(torch.isfinite(local(value)).all())
+
         names = {weight: name for name, weight, _ in trainable(self.state.module)}
-        bad = bad or [
-            f"the gradient of {name}"
-            for weight, name in names.items()
-            if weight.grad is not None and not bool(torch.isfinite(local(weight.grad)).all())
-        ]
-        bad = bad or [
-            f"the optimizer's {key} of {names[weight]}"
-            for optimizer in self.state.optimizers
-            for weight, memory in optimizer.state.items()
-            for key, value in memory.items()
-            if not bool(torch.isfinite(local(value)).all())
-        ]
-        return bad[:3] or ["the gradient norm"]
+        return {
+            "figures": sorted({name for part in logs for name, value in part.items() if spoilt(value)}),
+            "gradients": [
+                f"the gradient of {name}"
+                for weight, name in names.items()
+                if weight.grad is not None and spoilt(weight.grad)
+            ],
+            "memory": [
+                f"the optimizer's {key} of {names[weight]}"
+                for optimizer in self.state.optimizers
+                for weight, memory in optimizer.state.items()
+                for key, value in memory.items()
+                if isinstance(value, Tensor) and spoilt(value)
+            ],
+        }
 
 
 class _Objective(nn.Module):

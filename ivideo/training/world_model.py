@@ -18,6 +18,7 @@ from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
+from ivideo.training.lora import LoRAConfig, adapt, merged
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
@@ -54,6 +55,9 @@ class WorldModelTraining:
     """Where the run lives."""
     init: str | None = None
     """A world model to start from: a folder or a Hub id. It may lack the action projection or heads of this one."""
+    lora: LoRAConfig | None = None
+    """Train small adapters on the transformer of `init` instead of all its weights; they are merged where the model is
+    saved as people load it."""
     resume: bool = False
     """Go on with the run in the run's folder."""
     overwrite: bool = False
@@ -64,6 +68,8 @@ class WorldModelTraining:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; expected at least 1, or null")
+        if self.lora is not None and self.init is None:
+            raise ValueError("lora adds to a trained transformer, and init names none; set --init, or leave lora out")
         if self.token_cache and self.data.augmentation is not None and self.token_cache_refresh is None:
             raise ValueError("token_cache keeps one look of every window; set token_cache_refresh, or no augmentation")
 
@@ -109,7 +115,7 @@ def train_world_model(
             "optimizer": settings.optimizer,
             "run": run,
             "evaluate": evaluate,
-            "export": model.save_pretrained,
+            "export": model.save_pretrained if settings.lora is None else lambda f: merged(model).save_pretrained(f),
             "headline": headline(settings.data.frames - model.context_frames, bool(model.action_dim)),
         }
         model.train()
@@ -151,6 +157,8 @@ def build(settings: WorldModelTraining) -> WorldModel:
     model = WorldModel(tokenizer, settings.model)
     if settings.init is not None:
         start_from(model, settings.init)
+    if settings.lora is not None:
+        adapt(model, settings.lora)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Several processes that train together: `processes.py FOLDER CASE...` runs cases, each in processes of its own.
+"""Several processes that train together: `processes.py FOLDER [CASE...]` runs cases, or all, each in processes of its own.
 
 The processes of a case are forked from this one, with the environment that torchrun would give them, so that what is
 imported is imported once. What each returns, or the error it ends with, goes to FOLDER/CASE.RANK.json; how they ended,
@@ -154,28 +154,47 @@ def follow(folder: Path) -> dict[str, Any]:
     return {"codebook": quantizer.codebook.tolist()}
 
 
+def first_writes_to_a_full_disk(folder: Path) -> dict[str, Any]:
+    def fail(*arguments: object, **options: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    RunFolder.save = fail  # type: ignore[method-assign]
+    return train_small(folder, "full", checkpoint_every=2)
+
+
+def second_has_no_data(asked: int) -> Tensor:
+    if asked == 5:
+        raise OSError("clip 5 cannot be read")
+    return numbers(asked)
+
+
+SPLIT = {"strategy": "fsdp"}
 CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "single": lambda folder: learn(folder, "single", source=joined),
     "ddp": lambda folder: learn(folder, "ddp"),
-    "fsdp": lambda folder: learn(folder, "fsdp", strategy="fsdp"),
-    "fsdp accumulated": lambda folder: learn(folder, "fsdp accumulated", strategy="fsdp", accumulate=2, recompute=True),
+    "fsdp": lambda folder: learn(folder, "fsdp", **SPLIT),
+    "single accumulated": lambda folder: learn(folder, "single accumulated", accumulate=4),
     "ddp accumulated": lambda folder: learn(folder, "ddp accumulated", accumulate=2),
+    "fsdp accumulated": lambda folder: learn(folder, "fsdp accumulated", accumulate=2, recompute=True, **SPLIT),
     "ddp bf16": lambda folder: learn(folder, "ddp bf16", precision="bf16-mixed"),
-    "fsdp bf16": lambda folder: learn(folder, "fsdp bf16", precision="bf16-mixed", strategy="fsdp"),
-    "fsdp muon": lambda folder: learn(
-        folder, "fsdp muon", strategy="fsdp", optimizer=replace(OPTIMIZER, muon_lr=0.01)
-    ),
-    "ddp muon": lambda folder: learn(folder, "ddp muon", optimizer=replace(OPTIMIZER, muon_lr=0.01)),
+    "fsdp bf16": lambda folder: learn(folder, "fsdp bf16", precision="bf16-mixed", **SPLIT),
+    "unbroken": lambda folder: learn(folder, "unbroken", accumulate=2, steps=9),
     "first leg": lambda folder: learn(folder, "legs", steps=3),
-    "third leg": lambda folder: learn(folder, "legs", steps=9, resume=True, strategy="fsdp"),
+    "second leg": lambda folder: learn(folder, "legs", steps=6, resume=True),
+    "three cannot share": lambda folder: learn(folder, "legs", steps=9, resume=True),
+    "third leg": lambda folder: learn(folder, "legs", steps=9, resume=True, **SPLIT),
     "asked to stop": lambda folder: train_small(folder, "asked to stop", at(7, signal.SIGTERM), steps=50),
     "diverged": lambda folder: train_small(folder, "diverged", poisoned),
     "skipped": lambda folder: train_small(folder, "skipped", poisoned, on_divergence="skip"),
-    "timed": lambda folder: train_small(folder, "timed", slow, steps=None, max_minutes=0.02),
+    "full": first_writes_to_a_full_disk,
+    "no data": lambda folder: train_small(folder, "no data", second_has_no_data),
+    "timed": lambda folder: train_small(folder, "timed", slow, steps=None, max_minutes=0.01),
     "killed": lambda folder: train_small(folder, "killed", at(9, signal.SIGKILL), steps=2000),
     "first killed": lambda folder: train_small(folder, "first killed", at(8, signal.SIGKILL), steps=2000),
-    "frozen": lambda folder: train_small(folder, "frozen", at(9, signal.SIGSTOP), steps=2000, timeout_minutes=0.05),
+    "frozen": lambda folder: train_small(folder, "frozen", at(9, signal.SIGSTOP), steps=2000, timeout_minutes=0.03),
     "follow": follow,
 }
+WORLD = {"single": 1, "single accumulated": 1, "unbroken": 1, "second leg": 1, "three cannot share": 3}
 
 
 def start(case: str, folder: Path, rank: int, world: int, port: int) -> int:
@@ -199,7 +218,8 @@ def start(case: str, folder: Path, rank: int, world: int, port: int) -> int:
     os._exit(status)
 
 
-def run(case: str, folder: Path, world: int = 2, limit: float = 60.0) -> None:
+def run(case: str, folder: Path, limit: float = 60.0) -> None:
+    world = WORLD.get(case, 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -211,8 +231,7 @@ def run(case: str, folder: Path, world: int = 2, limit: float = 60.0) -> None:
         if child:
             ended[children[child]] = {"code": os.waitstatus_to_exitcode(status), "after": time.monotonic() - began}
         time.sleep(0.01)
-        frozen = len(ended) == world - 1 and case == "frozen"
-        if frozen:
+        if case == "frozen" and len(ended) == world - 1:
             break
     for child, rank in children.items():
         if rank not in ended:
@@ -224,5 +243,5 @@ def run(case: str, folder: Path, world: int = 2, limit: float = 60.0) -> None:
 os.fsync = lambda descriptor: None
 
 if __name__ == "__main__":
-    for named in sys.argv[2:]:
+    for named in sys.argv[2:] or CASES:
         run(named, Path(sys.argv[1]))
