@@ -190,7 +190,6 @@ class EMAQuantizer(nn.Module):
         vectors = vectors.view(latents.shape).to(latents.dtype)
         return Quantized(vectors=vectors, indices=indices.view(latents.shape[:-1]), loss=loss.sum())
 
-
     def _follow_all_processes(self) -> None:
         """Where several processes train, the codebook follows the latents of all of them.
 

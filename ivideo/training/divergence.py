@@ -57,7 +57,9 @@ class Divergences:
 
     def _report(self, found: Mapping[int, Sequence[str]]) -> dict[str, object]:
         step, world, size = self.state.step, self.group.world, self.loop.batch_size
-        numbers = [number for number in range(step * self.batches, (step + 1) * self.batches) if number % world in found]
+        numbers = [
+            number for number in range(step * self.batches, (step + 1) * self.batches) if number % world in found
+        ]
         names = {number: list(self.samples(number)) for number in numbers} if self.samples is not None else {}
         what = ", ".join(dict.fromkeys(name for part in found.values() for name in part))
         where = f" in process {', '.join(map(str, found))} of {world}" if world > 1 else ""

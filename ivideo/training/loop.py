@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -30,8 +31,8 @@ from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.progress import Progress
 from ivideo.training.run import RunFolder
-from ivideo.training.share import batches_each, batches_per_update
 from ivideo.training.sharding import put_together
+from ivideo.training.share import batches_each, batches_per_update
 from ivideo.training.signals import StopRequestedError, StopSignals
 from ivideo.training.state import TrainingState
 from ivideo.training.updates import Logs, Loss, NotFiniteError, T, Updates
@@ -49,6 +50,7 @@ def fit(
     export: Callable[[Path], None] | None = None,
     headline: Sequence[str] = ("loss",),
     samples: Callable[[int], Sequence[str]] | None = None,
+    meters: nn.Module | None = None,
 ) -> FitResult:
     """Train `module` in place until the run is complete or a signal stops it.
 
@@ -64,6 +66,7 @@ def fit(
         export: writes the model as people load it, into a folder that exists.
         headline: names of figures for the progress line.
         samples: the names of what is in batch number i, to report where a loss is not finite.
+        meters: whose buffers the logs are made of; saved, so that a resumed run logs what an unbroken one does.
 
     Raises:
         DivergenceError: when the loss, a gradient or the optimizer's memory is not finite, and the loop's settings do
@@ -77,9 +80,11 @@ def fit(
         group = Group(fabric.global_rank, fabric.world_size, timedelta(minutes=loop.timeout_minutes))
         with group.watched():
             if len({*group.tell(-1 if found is None else found.step)[:, 0].tolist()}) > 1:
-                raise ValueError("processes see different checkpoints; the run's folder must be one that all of them share")
+                raise ValueError(
+                    "processes see different checkpoints; the run's folder must be one that all of them share"
+                )
             randomness.seed_all(loop.seed + fabric.global_rank)
-            leg = _Leg(fabric, group, module, loss, batches, loop, optimizer, run, total)
+            leg = _Leg(fabric, group, module, loss, batches, loop, optimizer, run, total, meters)
             leg.evaluate = evaluate if loop.evaluate_every is not None else None
             leg.export = export
             leg.divergences.samples = samples
@@ -115,6 +120,7 @@ class _Leg:
         optimizer: OptimizerConfig,
         run: RunFolder | None,
         total: int,
+        meters: nn.Module | None,
     ) -> None:
         self.fabric, self.group, self.loop, self.folder = fabric, group, loop, run
         # On a CPU a second computing thread outnumbers the cores, and OpenMP then sleeps and wakes at every operation.
@@ -127,7 +133,7 @@ class _Leg:
             loss,
             self.feed,
             batches_each(total, group.world),
-            lambda: TrainingState(module, optimizer),
+            lambda: TrainingState(module, optimizer, meters),
             compiled=loop.compile,
         )
         self.state = self.updates.state
@@ -221,13 +227,21 @@ class _Leg:
         return not number
 
     def _log(self) -> None:
-        """Write down the means of what was logged since the last time; the only place that waits for the device."""
+        """Write down the means, over steps and processes, of what was logged since the last time.
+
+        The only place that waits for the device.
+        """
         if not self.pending:
             return
         names = dict.fromkeys(name for logs in self.pending for name in logs)
         values = [torch.stack([logs[name].float() for logs in self.pending if name in logs]).mean() for name in names]
         self.pending = []
-        figures = dict(zip(names, torch.stack(values).tolist(), strict=True))
+        mine = dict(zip(names, torch.stack(values).tolist(), strict=True))
+        all_of_them = [json.loads(text) for text in self.group.tell_text(json.dumps(mine))]
+        figures = {
+            name: fmean(each[name] for each in all_of_them if name in each)
+            for name in dict.fromkeys(name for each in all_of_them for name in each)
+        }
         figures["lr"] = float(self.state.optimizers[0].param_groups[0]["lr"])
         self._record(figures)
 

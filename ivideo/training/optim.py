@@ -163,7 +163,9 @@ def load_optimizer_tensors(
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, Any] = {
             # What has the shape of the parameter is cut as it is; the count of updates is not.
-            index: cut_like(memory[names[parameter]], {key: parameter for key in memory[names[parameter]] if key != "step"})
+            index: cut_like(
+                memory[names[parameter]], {key: parameter for key in memory[names[parameter]] if key != "step"}
+            )
             for index, parameter in enumerate(parameters)
             if names[parameter] in memory
         }

@@ -66,9 +66,7 @@ def cut_like(tensors: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[
         if not isinstance(pattern, DTensor):
             return tensor
         # Every process has read the same file, so that none needs to send its tensor to the others.
-        return distribute_tensor(
-            tensor.to(pattern.device), pattern.device_mesh, pattern.placements, src_data_rank=None
-        )
+        return distribute_tensor(tensor.to(pattern.device), pattern.device_mesh, pattern.placements, src_data_rank=None)
 
     return {name: cut(tensor, like.get(name)) for name, tensor in tensors.items()}
 

@@ -24,8 +24,9 @@ from ivideo.training.sharding import cut_like, in_one_piece, local, uncompiled, 
 class TrainingState:
     """A module with its optimizers, the running average of its weights, and the counters of its run."""
 
-    def __init__(self, module: nn.Module, config: OptimizerConfig) -> None:
+    def __init__(self, module: nn.Module, config: OptimizerConfig, meters: nn.Module | None = None) -> None:
         self.module = module
+        self.meters = meters
         self.config = config
         self.weights = [parameter for _, parameter, _ in trainable(module)]
         self.optimizers = build_optimizers(module, config)
@@ -46,10 +47,9 @@ class TrainingState:
             "model": self.module.state_dict(),
             "optimizer": optimizer_tensors(self.optimizers, self.module),
             "average": self.average.tensors() if self.average else {},
+            "meters": dict(self.meters.named_buffers()) if self.meters else {},
         }
-        pieces = (
-            (group, name, whole(tensor)) for group, tensors in groups.items() for name, tensor in tensors.items()
-        )
+        pieces = ((group, name, whole(tensor)) for group, tensors in groups.items() for name, tensor in tensors.items())
         found: dict[str, dict[str, Tensor]] = {}
         for group, name, tensor in pieces:
             if keep:
@@ -93,6 +93,11 @@ class TrainingState:
                 else:
                     self.average.reset()
                     notes.append("the checkpoint holds no weight average; it starts from the weights of this step")
+            if self.meters is not None:
+                for name, value in checkpoint.tensors.get("meters", {}).items():
+                    owner, _, buffer = name.rpartition(".")
+                    part = self.meters.get_submodule(owner)
+                    setattr(part, buffer, value.to(part.get_buffer(buffer).device))
             self.step = int(checkpoint.state["step"])
             self.seconds = float(checkpoint.state["seconds"])
             self.left_out = sorted({*self.left_out, *checkpoint.state.get("left_out", [])})

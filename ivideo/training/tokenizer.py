@@ -103,6 +103,7 @@ def train_tokenizer(
             evaluate=evaluate,
             export=lambda folder: save_tokenizer(tokenizer, folder),
             headline=HEADLINE,
+            meters=training.criterion.meters,
             samples=lambda index: training.sampler.names(index, settings.loop.batch_size),
         )
 

@@ -1,10 +1,11 @@
-"""Several processes that train together: `processes.py FOLDER [CASE...]` runs cases, or all, each in processes of its own.
+"""Several processes that train together: `processes.py FOLDER CASE...` runs cases, each in processes of its own.
 
 The processes of a case are forked from this one, with the environment that torchrun would give them, so that what is
 imported is imported once. What each returns, or the error it ends with, goes to FOLDER/CASE.RANK.json; how they ended,
 and when, goes to FOLDER/CASE.json.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -138,19 +139,23 @@ def slow(asked: int) -> Tensor:
     return numbers(asked)
 
 
-def follow(folder: Path) -> dict[str, Any]:
-    """A codebook that follows moving averages, seen by both processes."""
+def follow(folder: Path, world: int = 2) -> dict[str, Any]:
+    """A codebook that follows moving averages, over the latents of two processes or the same in one."""
     from tokenizer.quantize import EMAVQ, EMAQuantizer
 
-    torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
+    rank = 0
+    if world > 1:
+        torch.distributed.init_process_group("gloo")
+        rank = torch.distributed.get_rank()
     torch.manual_seed(0)
     quantizer = EMAQuantizer(EMAVQ(warmup_steps=0, dead_code_threshold=0.0), codes=8, width=4).train()
-    quantizer.vq._codebook.initted.fill_(True)
-    quantizer.vq._codebook.embed_avg.copy_(quantizer.vq._codebook.embed)
-    quantizer.vq._codebook.cluster_size.fill_(1.0)
+    codebook = quantizer.vq._codebook
+    codebook.initted.fill_(True)
+    codebook.embed_avg.copy_(codebook.embed)
+    codebook.cluster_size.fill_(1.0)
     for step in range(4):
-        quantizer(numbers(2 * step + rank))
+        both = [numbers(2 * step), numbers(2 * step + 1)]
+        quantizer(both[rank] if world > 1 else torch.cat(both))
     return {"codebook": quantizer.codebook.tolist()}
 
 
@@ -193,8 +198,39 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "first killed": lambda folder: train_small(folder, "first killed", at(8, signal.SIGKILL), steps=2000),
     "frozen": lambda folder: train_small(folder, "frozen", at(9, signal.SIGSTOP), steps=2000, timeout_minutes=0.03),
     "follow": follow,
+    "follow alone": lambda folder: follow(folder, world=1),
+    "slurm": lambda folder: train_small(folder, "slurm"),
+    "two machines": lambda folder: learn(folder, "two machines", nodes=2),
 }
-WORLD = {"single": 1, "single accumulated": 1, "unbroken": 1, "second leg": 1, "three cannot share": 3}
+WORLD = {
+    "single": 1,
+    "single accumulated": 1,
+    "unbroken": 1,
+    "second leg": 1,
+    "follow alone": 1,
+    "three cannot share": 3,
+}
+
+
+def by_slurm(rank: int, world: int) -> None:
+    """The environment that srun would give instead."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID"):
+        del os.environ[name]
+    os.environ |= {
+        "SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank), "SLURM_NODEID": "0", "SLURM_NTASKS": str(world),
+        "SLURM_NNODES": "1", "SLURM_NTASKS_PER_NODE": str(world), "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "7",
+    }  # fmt: skip
+
+
+def on_machine(rank: int) -> None:
+    """Move into the network namespace of a machine, where the other one is reached over a wire alone."""
+    with Path(f"/run/netns/{os.environ['MACHINES']}{rank}").open() as space:
+        if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), 0):
+            raise OSError(ctypes.get_errno(), "setns")
+    os.environ |= {
+        "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1", "GROUP_RANK": str(rank), "GROUP_WORLD_SIZE": "2",
+        "MASTER_ADDR": "10.97.53.1", "GLOO_SOCKET_IFNAME": f"{os.environ['MACHINES']}w{rank}",
+    }  # fmt: skip
 
 
 def start(case: str, folder: Path, rank: int, world: int, port: int) -> int:
@@ -206,6 +242,10 @@ def start(case: str, folder: Path, rank: int, world: int, port: int) -> int:
         "GROUP_RANK": "0", "GROUP_WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
         "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
+    if case == "slurm":
+        by_slurm(rank, world)
+    if case == "two machines":
+        on_machine(rank)
     rank_zero_only.rank = rank  # type: ignore[attr-defined]
     torch.set_num_threads(1)
     status = 0
@@ -243,5 +283,5 @@ def run(case: str, folder: Path, limit: float = 60.0) -> None:
 os.fsync = lambda descriptor: None
 
 if __name__ == "__main__":
-    for named in sys.argv[2:] or CASES:
+    for named in sys.argv[2:]:
         run(named, Path(sys.argv[1]))

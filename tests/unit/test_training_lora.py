@@ -70,9 +70,7 @@ def test_adapters_add_nothing_before_the_first_update() -> None:
 def test_only_adapters_and_what_is_not_the_transformer_learn(tmp_path: Path) -> None:
     before, after = build(LoRAConfig(rank=2)).state_dict(), train(4, tmp_path / "run").state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert {name for name in changed if name.startswith("transformer.")} == {
-        name for name in before if "lora_" in name
-    }
+    assert {name for name in changed if name.startswith("transformer.")} == {name for name in before if "lora_" in name}
     assert any(name.startswith("embedding.") for name in changed)  # the action projection
 
 
