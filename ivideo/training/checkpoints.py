@@ -138,7 +138,11 @@ def started_with(folder: Path, name: str) -> Any:
 def read(path: Path) -> Checkpoint:
     """Return a whole checkpoint's content."""
     try:
-        tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        # Copies, because what is read stays tied to its file, which a later checkpoint removes.
+        tensors = {
+            file.stem: {name: tensor.clone() for name, tensor in load_file(file).items()}
+            for file in sorted(path.glob("*.safetensors"))
+        }
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"checkpoint {path} cannot be read ({error}); remove it to resume from another") from error

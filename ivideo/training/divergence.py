@@ -1,4 +1,4 @@
-"""What happens when an update comes out NaN or infinite: it is not made, it is written down, and the run ends or goes on."""
+"""What happens when an update comes out NaN or infinite: it is not made but written down; the run ends or goes on."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,7 +10,7 @@ from ivideo.training.state import TrainingState
 
 
 class Divergences:
-    """Passes over updates that are not finite, as `loop.on_divergence` says and `loop.max_divergences` times at most."""
+    """Passes over updates that are not finite, as `loop.on_divergence` says, `loop.max_divergences` times at most."""
 
     samples: Callable[[int], Sequence[str]] | None = None
     """The names of what is in a batch."""

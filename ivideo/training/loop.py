@@ -212,6 +212,9 @@ class _Leg:
             self.pending += self.updates.make(batch, rate)
         except NotFiniteError as error:
             self.progress.say(self.divergences.pass_over(error.found))
+        except ValueError as error:
+            number = self.feed.number(state.step * self.updates.turns)
+            raise ValueError(f"{error} (at step {state.step}, from batch {number} on)") from error
         return True
 
     def _meet(self) -> bool:

@@ -42,8 +42,8 @@ def main(points: int, folder: Path) -> int:
             equal += outcome(place) == truth and not left
         wrong += points - equal + unreadable
         print(
-            f"{recipe}: {equal} of {points} runs equal to the one never killed; {kills} kills, {saves} of them inside a "
-            f"save; {unreadable} checkpoints unreadable; {seconds:.1f} s a run",
+            f"{recipe}: {equal} of {points} runs equal to the one never killed; {kills} kills, {saves} of them inside "
+            f"a save; {unreadable} checkpoints unreadable; {seconds:.1f} s a run",
             flush=True,
         )
     return 1 if wrong else 0
