@@ -77,7 +77,7 @@ class Group:
         """The processes that do not answer when the roll is called, as far as this one can tell."""
         others = [str(rank) for rank in range(self.world) if rank != self.rank]
         try:
-            roll = dist.PrefixStore("ivideo/roll", dist.distributed_c10d._get_default_store())
+            roll = dist.distributed_c10d.PrefixStore("ivideo/roll", dist.distributed_c10d._get_default_store())
             roll.set(str(self.rank), "here")
         except RuntimeError:  # the store is gone, and with it the first process, which keeps it
             return ["0"]

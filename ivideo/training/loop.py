@@ -10,15 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import torch
 from lightning.fabric import Fabric
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
 from ivideo.files import staged_folder
 from ivideo.training import randomness
@@ -30,6 +26,7 @@ from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.progress import Progress
+from ivideo.training.records import Records, means
 from ivideo.training.run import RunFolder
 from ivideo.training.sharding import put_together
 from ivideo.training.share import batches_each, batches_per_update
@@ -141,9 +138,7 @@ class _Leg:
         self.signals = StopSignals()
         self.started = time.monotonic()
         self.clock = 0.0
-        self.trouble: Exception | None = None
         self.pending: list[Logs] = []
-        self.figures: dict[str, float] = {}
 
     def go(self, headline: Sequence[str], notes: Sequence[str]) -> FitResult:
         state, loop = self.state, self.loop
@@ -155,6 +150,7 @@ class _Leg:
             headline=headline,
             silent=not self.group.is_first,
         )
+        self.records = Records(self.fabric, self.group, loop, self.folder, self.progress)
         if self.folder is not None and self.group.is_first:
             self.folder.begin(state.step)
         with self.signals, self.progress:
@@ -181,13 +177,12 @@ class _Leg:
             self.progress.update(state.step, self._seconds(), last=True)
             if not complete:
                 self.progress.say(f"stopped after step {state.step}; the same command with --resume goes on")
-        for logger in self.fabric.loggers:
-            self._write(partial(logger.finalize, "success"))
+        self.records.close()
         put_together(state.module)
         return FitResult(
             step=state.step,
             minutes=self._seconds() / 60,
-            figures=dict(self.figures),
+            figures=dict(self.records.latest),
             exit_code=self.signals.exit_code if self.group.is_first else 0,
         )
 
@@ -204,7 +199,7 @@ class _Leg:
         except StopRequestedError:
             pass
         except Exception as error:
-            self.trouble = error
+            self.records.trouble = error
         if not self._meet():
             return False
         try:
@@ -222,39 +217,22 @@ class _Leg:
 
         Raises in all of them when one cannot go on.
         """
-        said = self.group.tell(self.signals.received or 0, self.trouble is not None, self._seconds())
-        self._check(said[:, 1])
+        said = self.group.tell(self.signals.received or 0, self.records.trouble is not None, self._seconds())
+        self.records.check(said[:, 1])
         self.clock = float(said[0, 2])
         number = int(said[:, 0].max())
-        self.signals.received = number or None
+        if number:
+            self.signals.received = number
         return not number
 
     def _log(self) -> None:
-        """Write down the means, over steps and processes, of what was logged since the last time.
-
-        The only place that waits for the device.
-        """
+        """Write down the means of what was logged since the last time; the only place that waits for the device."""
         if not self.pending:
             return
-        names = dict.fromkeys(name for logs in self.pending for name in logs)
-        values = [torch.stack([logs[name].float() for logs in self.pending if name in logs]).mean() for name in names]
+        figures = means(self.pending, self.group)
         self.pending = []
-        mine = dict(zip(names, torch.stack(values).tolist(), strict=True))
-        all_of_them = [json.loads(text) for text in self.group.tell_text(json.dumps(mine))]
-        figures = {
-            name: fmean(each[name] for each in all_of_them if name in each)
-            for name in dict.fromkeys(name for each in all_of_them for name in each)
-        }
         figures["lr"] = float(self.state.optimizers[0].param_groups[0]["lr"])
-        self._record(figures)
-
-    def _record(self, figures: dict[str, float]) -> None:
-        self.figures |= figures
-        self.progress.note(figures)
-        step, folder = self.state.step, self.folder
-        self._write(lambda: self.fabric.log_dict(figures, step=step))
-        if folder is not None:
-            self._write(lambda: folder.record(step, {"minutes": round(self._seconds() / 60, 4), **figures}))
+        self.records.figures(self.state.step, self._seconds(), figures)
 
     def _evaluate(self) -> None:
         if self.evaluate is None:
@@ -266,10 +244,8 @@ class _Leg:
                     found = self.evaluate(self.state.step)
             self.group.wait()
         if found.figures:
-            self._record(found.figures)
-        folder, step = self.folder, self.state.step
-        for name, videos in found.videos.items() if folder is not None else ():
-            self._write(partial(folder.draw, step, name, videos))
+            self.records.figures(self.state.step, self._seconds(), found.figures)
+        self.records.videos(self.state.step, found.videos)
 
     def _save(self) -> None:
         """Publish a checkpoint and the model as people load it."""
@@ -280,41 +256,12 @@ class _Leg:
         tensors = state.tensors(keep=self.group.is_first)
         document = state.document(self._seconds(), random_states)
         document |= {"batches_per_update": self.divergences.batches, "batch_size": self.loop.batch_size}
-        self._write(lambda: folder.save(state.step, tensors, document))
+        self.records.write(lambda: folder.save(state.step, tensors, document))
         if export is not None:
             with state.as_served():
-                self._write(lambda: _publish(export, folder.model))
+                self.records.write(lambda: _publish(export, folder.model))
                 self.group.wait()
-        self._check(self.group.tell(self.trouble is not None)[:, 0])
-
-    def _write(self, action: Callable[[], object]) -> None:
-        """Have the first process write to the run's folder; what to do when that fails is for the settings to say."""
-        if not self.group.is_first:
-            return
-        try:
-            action()
-        except ValueError as error:
-            self.trouble = self.trouble or error
-        except (OSError, SafetensorError) as error:
-            where = self.folder.path if self.folder is not None else "the run"
-            if not isinstance(error, OSError) or error.errno is not None:  # in the system's words, without a remedy
-                reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-                error = OSError(
-                    f"cannot write to {where} ({reason}); checkpoints saved before are whole: make room, then resume"
-                )
-            if self.loop.on_save_error == "skip":
-                self.progress.say(f"{error}. Training goes on, as loop.on_save_error says")
-            else:
-                self.trouble = self.trouble or error
-
-    def _check(self, failed: Tensor) -> None:
-        """Raise in all processes when one of them has failed, in that one what it failed with."""
-        trouble, self.trouble = self.trouble, None
-        if trouble is not None:
-            raise trouble
-        if failed.any():
-            which = ", ".join(str(rank) for rank in failed.nonzero()[:, 0].tolist())
-            raise OSError(f"process {self.group.rank} ends with process {which}, whose own message says why")
+        self.records.check(self.group.tell(self.records.trouble is not None)[:, 0])
 
     def _seconds(self) -> float:
         return self.state.seconds + time.monotonic() - self.started

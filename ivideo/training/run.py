@@ -74,6 +74,7 @@ class RunFolder:
         self.resuming = resume
         self._settings = settings
         self._metrics: IO[str] | None = None
+        self._there: set[tuple[int, frozenset[str]]] = set()
         self._lock: IO[str] | None = None
         if not is_first():
             return  # one of several processes; the first one has the folder
@@ -135,7 +136,12 @@ class RunFolder:
         return checkpoints.publish(self.checkpoints, step, tensors, state, keep=self.config.keep_checkpoints)
 
     def record(self, step: int, figures: Mapping[str, float]) -> None:
-        """Append a line to metrics.jsonl; figures that are not finite become null."""
+        """Append a line to metrics.jsonl; figures that are not finite become null.
+
+        What a run measures again at the very step at which it was taken up is there already.
+        """
+        if (step, frozenset(figures)) in self._there:
+            return
         if self._metrics is None:
             self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
         line = {name: value if math.isfinite(value) else None for name, value in figures.items()}
@@ -156,6 +162,7 @@ class RunFolder:
         if not path.is_file():
             return
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        self._there = {(step, frozenset(json.loads(line)) - {"step"}) for line in kept if _step_of(line) == step}
         fresh = path.with_name(".metrics.jsonl")
         fresh.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         fresh.replace(path)

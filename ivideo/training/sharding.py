@@ -92,13 +92,11 @@ def put_together(module: nn.Module) -> list[tuple[nn.Module, type, dict[str, Any
     before: list[tuple[nn.Module, type, dict[str, Any]]] = []
     for part in module.modules():
         attributes: dict[str, Any] = {}
-        if any(isinstance(parameter, DTensor) for parameter in part._parameters.values()):
-            attributes["_parameters"] = {
-                name: nn.Parameter(whole(parameter.detach()), parameter.requires_grad)
-                if isinstance(parameter, DTensor)
-                else parameter
-                for name, parameter in part._parameters.items()
-            }
+        parameters: dict[str, Any] = dict(part._parameters)
+        for name, parameter in parameters.items():
+            if isinstance(parameter, DTensor):
+                parameters[name] = nn.Parameter(whole(parameter.detach()), parameter.requires_grad)
+                attributes["_parameters"] = parameters
         if isinstance(part, FSDPModule):  # what calls upon the other processes
             attributes |= {hooks: OrderedDict() for hooks in _HOOKS}
         if attributes:

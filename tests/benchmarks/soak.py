@@ -1,7 +1,7 @@
 """A toy world model trained for minutes with random kills: `soak.py [STEPS]`, 3000 steps if not given.
 
 One run is left alone and watched: its memory and its open files should not grow. A second one is killed with SIGKILL
-every 5 to 20 seconds and started again; it should end like the first, to the last bit. From the repository's root:
+every 5 to 20 seconds, though never before its next checkpoint, and started again; it should end like the first, to the last bit. From the repository's root:
 
     PYTHONPATH=.:tests python tests/benchmarks/soak.py
 """
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from killed_run import WORLD_MODEL, settings, squares, tokenizer
 
+from ivideo.training import checkpoints
 from ivideo.training.world_model import WorldModelTraining, train_world_model
 
 
@@ -39,15 +40,25 @@ def start(folder: Path, steps: int) -> int:
     return child
 
 
-def watch(child: int, seconds: float = float("inf")) -> tuple[int | None, list[tuple[float, float, int]]]:
-    """How a process ended, None where it has not after so long; minutes, MiB of memory and open files on the way."""
-    began, seen = time.monotonic(), []
-    while time.monotonic() - began < seconds:
+def newest(folder: Path) -> int:
+    found = checkpoints.listed(folder / "checkpoints")
+    return int(found[0].name.removeprefix("step-")) if found else 0
+
+
+def watch(
+    child: int, seconds: float = float("inf"), folder: Path = Path()
+) -> tuple[int | None, list[tuple[float, float, int]]]:
+    """How a process ended, None where it has not after so long; minutes, MiB of memory and open files on the way.
+
+    It is given the time to get past the checkpoint that it began from.
+    """
+    began, seen, first = time.monotonic(), [], newest(folder)
+    while time.monotonic() - began < seconds or newest(folder) == first:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status), seen
         memory = int(Path(f"/proc/{child}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-        seen.append(((time.monotonic() - began) / 60, memory, len(os.listdir(f"/proc/{child}/fd"))))
+        seen.append(((time.monotonic() - began) / 60, memory, len(list(Path(f"/proc/{child}/fd").iterdir()))))
         time.sleep(0.5)
     return None, seen
 
@@ -72,13 +83,14 @@ def main(steps: int, folder: Path) -> int:
     slope = np.polyfit(settled[:, 0], settled[:, 1], 1)[0]
     print(
         f"left alone: {steps} steps in {seen[-1][0]:.1f} minutes; memory {settled[0, 1]:.0f} to "
-        f"{settled[-1, 1]:.0f} MiB, {slope:+.2f} MiB a minute; {settled[:, 2].min():.0f} to {settled[:, 2].max():.0f} open files",
+        f"{settled[-1, 1]:.0f} MiB, {slope:+.2f} MiB a minute; "
+        f"{settled[:, 2].min():.0f} to {settled[:, 2].max():.0f} open files",
         flush=True,
     )
     draw, kills, began = random.Random(0), 0, time.monotonic()
     while True:
         child = start(folder / "killed", steps)
-        code, _ = watch(child, draw.uniform(5, 20))
+        code, _ = watch(child, draw.uniform(5, 20), folder / "killed")
         if code is not None:
             break
         os.kill(child, signal.SIGKILL)
