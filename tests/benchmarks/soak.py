@@ -1,7 +1,8 @@
 """A toy world model trained for minutes with random kills: `soak.py [STEPS]`, 3000 steps if not given.
 
 One run is left alone and watched: its memory and its open files should not grow. A second one is killed with SIGKILL
-every 5 to 20 seconds, though never before its next checkpoint, and started again; it should end like the first, to the last bit. From the repository's root:
+every 5 to 20 seconds, though never before its next checkpoint, and started again; it should end like the first, to the
+last bit. From the repository's root:
 
     PYTHONPATH=.:tests python tests/benchmarks/soak.py
 """
