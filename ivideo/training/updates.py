@@ -113,7 +113,7 @@ class Updates:
         def spoilt(value: Tensor) -> bool:
             return not bool(torch.isfinite(local(value)).all())
 
-        names = {weight: name for name, weight, _ in trainable(self.state.module)}
+        names: dict[Tensor, str] = {weight: name for name, weight, _ in trainable(self.state.module)}
         return {
             "figures": sorted({name for part in logs for name, value in part.items() if spoilt(value)}),
             "gradients": [

@@ -59,7 +59,8 @@ def watch(
         if done:
             return os.waitstatus_to_exitcode(status), seen
         memory = int(Path(f"/proc/{child}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-        seen.append(((time.monotonic() - began) / 60, memory, len(list(Path(f"/proc/{child}/fd").iterdir()))))
+        if memory:  # none is left to one that has just ended
+            seen.append(((time.monotonic() - began) / 60, memory, len(list(Path(f"/proc/{child}/fd").iterdir()))))
         time.sleep(0.5)
     return None, seen
 

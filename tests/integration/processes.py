@@ -183,7 +183,6 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "fsdp accumulated": lambda folder: learn(folder, "fsdp accumulated", accumulate=2, recompute=True, **SPLIT),
     "ddp bf16": lambda folder: learn(folder, "ddp bf16", precision="bf16-mixed"),
     "fsdp bf16": lambda folder: learn(folder, "fsdp bf16", precision="bf16-mixed", **SPLIT),
-    "compiled": lambda folder: learn(folder, "compiled", compile=True),
     "unbroken": lambda folder: learn(folder, "unbroken", accumulate=2, steps=9),
     "first leg": lambda folder: learn(folder, "legs", steps=3),
     "second leg": lambda folder: learn(folder, "legs", steps=6, resume=True),
