@@ -192,7 +192,7 @@ def test_the_command_line_starts_processes_itself_and_by_torchrun(tmp_path: Path
     (tmp_path / "small.yaml").write_text("""
 data: {source: pushing_table, limit: 2, frames: 4}
 tokenizer: {resolution: 64, channels: [8, 16], blocks_per_level: 1, mid_blocks: 0, stem_stride: 4, latent_channels: 8,
-  code_dim: 4, context_codes: 16, dynamics_codes: 16, patch_size: 4, context_frames: 1, max_attention_resolution: 4,
+  code_dim: 4, context_codes: 16, dynamics_codes: 16, patch_size: 4, context_frames: 1, max_attention_resolution: 8,
   norm_groups: 4, dropout: 0.0}
 loop: {steps: 3, batch_size: 1, log_every: 1, evaluate_every: null, checkpoint_every: 100, accelerator: cpu}
 run: {tensorboard: false, folder: run}
