@@ -59,6 +59,8 @@ VERBS: dict[str, Verb] = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run `ivideo` with these arguments and return its exit status: 0 done, 2 a user's mistake, 130 interrupted."""
+    # PyTorch warns of processes that are lost with a page of stack; our own line says which, and what to do.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     arguments = sys.argv[1:] if argv is None else list(argv)
     debug = False
     try:

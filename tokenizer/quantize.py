@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -183,10 +184,27 @@ class EMAQuantizer(nn.Module):
         codebook.reset_cluster_size = rows.shape[1] / codebook.codebook_size
         codebook.threshold_ema_dead_code = self.config.dead_code_threshold * codebook.reset_cluster_size
         codebook.has_dead_code_replacement = self.config.dead_code_threshold > 0
+        self._follow_all_processes()
         with torch.autocast(latents.device.type, enabled=False):
             vectors, indices, loss = self.vq(rows.float())
         vectors = vectors.view(latents.shape).to(latents.dtype)
         return Quantized(vectors=vectors, indices=indices.view(latents.shape[:-1]), loss=loss.sum())
+
+    def _follow_all_processes(self) -> None:
+        """Where several processes train, the codebook follows the latents of all of them.
+
+        The library can do this too, but only for a codebook that is made after the processes have met.
+        """
+        if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return
+        from vector_quantize_pytorch.vector_quantize_pytorch import sample_vectors_distributed
+
+        codebook = self.vq._codebook
+        codebook.all_reduce_fn = codebook.kmeans_all_reduce_fn = dist.all_reduce
+        codebook.sample_fn = codebook.replace_sample_fn = sample_vectors_distributed
+        # Uses are counted over all processes.
+        codebook.reset_cluster_size *= dist.get_world_size()
+        codebook.threshold_ema_dead_code *= dist.get_world_size()
 
 
 class FiniteScalarQuantizer(nn.Module):

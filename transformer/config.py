@@ -46,6 +46,10 @@ class TransformerConfig:
     attention: Literal["sdpa", "flash"] = "sdpa"
     """PyTorch's own attention, or the flash-attn package (CUDA, float16 or bfloat16)."""
 
+    recompute: bool = False
+    """In training, compute each block a second time for its gradients instead of remembering what it computed: less
+    memory, a third more work, the same results."""
+
     def __post_init__(self) -> None:
         for name in _REQUIRED:
             if getattr(self, name) < 1:

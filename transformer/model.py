@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .attention import Attention, Rotation
 from .cache import KVCache
@@ -78,8 +79,9 @@ class Transformer(nn.Module):
 
     def _run(self, x: Float[Tensor, "b s d"], start: int, cache: KVCache | None) -> Float[Tensor, "b s d"]:
         rotation = self.rotary(start, start + x.shape[1])
+        recompute = self.config.recompute and cache is None and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            x = block(x, rotation, cache, layer)
+            x = checkpoint(block, x, rotation, use_reentrant=False) if recompute else block(x, rotation, cache, layer)
         out: Tensor = self.norm(x)
         return out
 

@@ -77,9 +77,7 @@ class MixtureSampler:
 
     def samples(self, samples: Int64[np.ndarray, "b"]) -> Batch:
         """Return the samples of these numbers, in their order."""
-        slots = self._deal(samples)
-        places = np.searchsorted(self._ends, slots, side="right")
-        own = samples // self.mixed.block * self.counts[places] + slots - (self._ends - self.counts)[places]
+        places, own = self._dealt(samples)
         parts = [
             (torch.from_numpy(np.flatnonzero(places == place)), self.samplers[place].samples(own[places == place]))
             for place in np.unique(places)
@@ -103,6 +101,20 @@ class MixtureSampler:
             for row, text in zip(rows.tolist(), part.instructions or (), strict=False):
                 told[row] = text
         return Batch(domains=torch.from_numpy(self._numbers[places]), instructions=tuple(told), **whole)
+
+    def names(self, samples: Int64[np.ndarray, "b"]) -> list[str]:
+        """Return the set, the episode and the first frame of these samples, in words."""
+        dealt = zip(*self._dealt(samples), strict=True)
+        return [
+            f"{self.mixed.domains[place].settings.name}: {self.samplers[place].names(own[None])[0]}"
+            for place, own in dealt
+        ]
+
+    def _dealt(self, samples: Int64[np.ndarray, "b"]) -> tuple[Int64[np.ndarray, "b"], Int64[np.ndarray, "b"]]:
+        """The set of each sample, and which of its set's samples it is."""
+        slots = self._deal(samples)
+        places = np.searchsorted(self._ends, slots, side="right")
+        return places, samples // self.mixed.block * self.counts[places] + slots - (self._ends - self.counts)[places]
 
     def _steps(self, parts: list[tuple[torch.Tensor, Batch]]) -> list[tuple[str, tuple[int, ...]]]:
         """Which values of steps a batch of this mixture has, and their shape in a row: alike for every batch."""

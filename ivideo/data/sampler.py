@@ -22,6 +22,9 @@ class Sampler(Protocol):
     def samples(self, samples: Int64[np.ndarray, "b"]) -> Batch:
         """Return the samples of any numbers; each is the same whatever stands beside it."""
 
+    def names(self, samples: Int64[np.ndarray, "b"]) -> list[str]:
+        """Return where each of these samples is from, in words."""
+
 
 def numbered(step: int, batch_size: int) -> Int64[np.ndarray, "b"]:
     """Return the numbers of the samples in batch `step`."""

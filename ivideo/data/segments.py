@@ -156,6 +156,14 @@ class SegmentSampler:
         told = tuple(table.instructions[int(number)] for number in numbers) if table.has_instructions else None
         return Batch(frames=frames, mask=batch.mask, instructions=told, **steps)
 
+    def names(self, samples: Int64[np.ndarray, "b"]) -> list[str]:
+        """Return the episode and the first frame of these samples, in words."""
+        numbers, places, _ = self._cut(self._deal(samples))
+        named = self.episodes.table.names
+        return [
+            f"{named[number] or number} from frame {place[0]}" for number, place in zip(numbers, places, strict=True)
+        ]
+
     def segment(self, window: int) -> Segment:
         """Return a window by its number, in [0, windows): windows are numbered by episode, then by first frame."""
         if not 0 <= window < self.windows:

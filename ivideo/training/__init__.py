@@ -2,13 +2,19 @@
 
 ::
 
-    tokenizer, world_model     recipes: config -> data, model, loss, evaluation -> fit
+    tokenizer, world_model          recipes: config -> data, model, loss, evaluation -> fit
               |
-             fit (loop)        updates, evaluations, checkpoints, resuming, stopping
-       /      |      \\
-    optim  progress   run      rates and averages; what a person sees; what stays on disk
-                       |
-                  checkpoints  all-or-nothing folders with a manifest
+             fit (loop)             updates, evaluations, checkpoints, resuming, stopping
+       /      |       |      \\
+    updates state  records  group   one step; all there is to save; what is written; what processes agree on
+       |      |       |
+     feed   optim    run            batches; rates and averages; what stays on disk
+                      |
+                 checkpoints        all-or-nothing folders with a manifest
+
+    engine, sharding   devices, processes, strategies      divergence   updates that are not finite
+    share              who computes which batches          signals      stopping from outside
+    progress           what a person sees                  lora         adapters on a frozen transformer
 """
 
 from ivideo.training.loop import fit

@@ -6,7 +6,7 @@
       step-00001000/
         model.safetensors  optimizer.safetensors  ...   tensors by name
         state.json                                      counters and random states
-        manifest.json                                   size and SHA-256 of every other file; written last
+        manifest.json                                   size and SHA-256 of every file, itself included; last
       .step-00002000-x7f3/                              being written, or left by a crash: swept at the next start
 """
 
@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
@@ -107,10 +108,14 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def damage(path: Path) -> str:
     """Return what is wrong with a checkpoint, naming the file; nothing when every file is as it was written."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        text = (path / MANIFEST).read_text(encoding="utf-8")
+        manifest = json.loads(text)
         files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
+        whole = text == _manifest(manifest["torch"], manifest["files"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{MANIFEST} is missing or unreadable"
+    if not whole:
+        return f"{MANIFEST} is not what was written"
     for name, (size, digest) in files.items():
         file = path / name
         if not file.is_file():
@@ -122,10 +127,22 @@ def damage(path: Path) -> str:
     return ""
 
 
+def started_with(folder: Path, name: str) -> Any:
+    """Return an entry of state.json that is the same in all checkpoints of a run, unverified; None without one."""
+    for path in listed(folder):
+        with suppress(OSError, ValueError, KeyError):
+            return json.loads((path / STATE).read_text(encoding="utf-8"))[name]
+    return None
+
+
 def read(path: Path) -> Checkpoint:
     """Return a whole checkpoint's content."""
     try:
-        tensors = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+        # Copies, because what is read stays tied to its file, which a later checkpoint removes.
+        tensors = {
+            file.stem: {name: tensor.clone() for name, tensor in load_file(file).items()}
+            for file in sorted(path.glob("*.safetensors"))
+        }
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"checkpoint {path} cannot be read ({error}); remove it to resume from another") from error
@@ -146,12 +163,16 @@ def _write(stage: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapp
         _sync(file)
     entries = {file.name: {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files}
     manifest = stage / MANIFEST
-    manifest.write_text(
-        json.dumps({"format": 1, "torch": str(torch.__version__), "files": entries}, indent=1), encoding="utf-8"
-    )
+    manifest.write_text(_manifest(str(torch.__version__), entries), encoding="utf-8")
     _sync(manifest)
     stage.chmod(0o755)
     _sync(stage)
+
+
+def _manifest(version: str, files: Mapping[str, Any]) -> str:
+    """The text of a manifest, which ends in the hash of all that precedes it."""
+    body = json.dumps({"format": 2, "torch": version, "files": files}, indent=1).removesuffix("\n}")
+    return f'{body},\n "sha256": "{hashlib.sha256(body.encode()).hexdigest()}"\n}}'
 
 
 def _discard(path: Path) -> None:

@@ -3,28 +3,54 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from subprocess import Popen
 from typing import Any, cast
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning.fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning.fabric.strategies.strategy import Strategy
 
 from ivideo.training.loop_config import LoopConfig
+from ivideo.training.process import processes
 from ivideo.training.run import RunFolder
+from ivideo.training.sharding import shard
 
 
 def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | None) -> Fabric:
     """Return Fabric on its devices; with several of them, the other processes have been started."""
+    there = processes(loop)
     with _quiet():
         fabric = Fabric(
             accelerator=loop.accelerator,
-            devices=loop.devices,
+            devices=there.devices,
+            num_nodes=there.nodes,
+            strategy=_strategy(loop, there.world),
             precision=loop.precision,
             loggers=cast(Any, _loggers(run, resumed_step)),
         )
-        if loop.devices > 1:
+        if there.world > 1:
             fabric.launch()
     return fabric
+
+
+def children(fabric: Fabric) -> list[Popen[bytes]]:
+    """The processes that this one has started."""
+    return getattr(fabric.strategy.launcher, "procs", [])
+
+
+def _strategy(loop: LoopConfig, world: int) -> Strategy | str:
+    if world == 1:
+        return "auto"
+    timeout = timedelta(minutes=loop.timeout_minutes)
+    if loop.strategy == "fsdp":
+        return ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1, timeout=timeout)
+    # Which weights a batch reaches may differ between steps and between processes: an adversarial term that starts
+    # later, an action projection of one data set in a mixture.
+    return DDPStrategy(timeout=timeout, find_unused_parameters=True)
 
 
 def check_accelerator(loop: LoopConfig) -> None:
@@ -35,6 +61,7 @@ def check_accelerator(loop: LoopConfig) -> None:
             f"loop.accelerator is {loop.accelerator}, and this installation of PyTorch sees no such device; "
             "use auto or cpu, or install a PyTorch built for it"
         )
+    processes(loop)
 
 
 def _loggers(run: RunFolder | None, resumed_step: int | None) -> list[TensorBoardLogger]:

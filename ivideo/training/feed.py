@@ -1,8 +1,9 @@
 """Batches in order, the next one prepared while the current one is computed."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Generic, Self, TypeVar
+from concurrent.futures import Future
+from threading import Thread
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -16,26 +17,34 @@ class Feed(Generic[T]):
     def __init__(self, batches: Callable[[int], T], *, ahead: bool = True, rank: int = 0, world: int = 1) -> None:
         self._batches = batches
         self._rank, self._world = rank, world
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="feed") if ahead else None
+        self._ahead = ahead
         self._next: tuple[int, Future[T]] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def get(self, index: int) -> T:
         """Return this process's batch number `index`; an error in preparing it is raised here."""
-        if self._pool is None:
-            return self._make(index)
+        if not self._ahead:
+            return self._batches(self.number(index))
         waiting, self._next = self._next, None
-        current = waiting[1] if waiting is not None and waiting[0] == index else self._pool.submit(self._make, index)
-        try:
-            return current.result()
-        finally:
-            self._next = (index + 1, self._pool.submit(self._make, index + 1))
+        if waiting is not None and waiting[0] != index:
+            waiting[1].exception()  # the source of batches serves one thread at a time
+        current = waiting[1] if waiting is not None and waiting[0] == index else self._prepare(index)
+        current.exception()
+        self._next = (index + 1, self._prepare(index + 1))
+        return current.result()
 
-    def _make(self, index: int) -> T:
-        return self._batches(index * self._world + self._rank)
+    def number(self, index: int) -> int:
+        """Which batch of the whole run this process takes as its batch number `index`."""
+        return index * self._world + self._rank
+
+    def _prepare(self, index: int) -> Future[T]:
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(self._batches(self.number(index)))
+            except BaseException as error:
+                future.set_exception(error)
+
+        # A thread that does not keep the process alive: a run that is asked to stop does not wait for its disks.
+        Thread(target=work, name="feed", daemon=True).start()
+        return future

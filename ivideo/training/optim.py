@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from ivideo.training.sharding import cut_like
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
@@ -160,7 +162,12 @@ def load_optimizer_tensors(
         groups = optimizer.state_dict()["param_groups"]
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         state: dict[int, Any] = {
-            index: memory[names[parameter]] for index, parameter in enumerate(parameters) if names[parameter] in memory
+            # What has the shape of the parameter is cut as it is; the count of updates is not.
+            index: cut_like(
+                memory[names[parameter]], {key: parameter for key in memory[names[parameter]] if key != "step"}
+            )
+            for index, parameter in enumerate(parameters)
+            if names[parameter] in memory
         }
         optimizer.load_state_dict({"state": state, "param_groups": groups})
 
@@ -204,6 +211,7 @@ class WeightAverage:
         """Take up an average that `tensors` returned after so many `updates`."""
         if tensors.keys() != set(self._names):
             raise ValueError("the saved weight average belongs to other parameters than this model trains")
+        tensors = cut_like(tensors, self.tensors())
         for name, average in zip(self._names, self._average, strict=True):
             average.copy_(tensors[name])
         self.updates = updates

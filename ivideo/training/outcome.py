@@ -30,4 +30,5 @@ class FitResult:
     figures: dict[str, float]
     """The latest value of everything that was logged."""
     exit_code: int
-    """0 when the run is complete, 130 after Ctrl-C, 143 after SIGTERM."""
+    """0 when the run is complete, 130 after Ctrl-C, 143 after SIGTERM, 138 after SIGUSR1; of several processes, the
+    first one says so for all, and the others return 0."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +23,7 @@ from ivideo.training.checkpoints import Checkpoint
 from ivideo.training.process import is_first
 from ivideo.video import grid, strip, write_video
 
-_OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "checkpoints", "model", "lock")
+_OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "diverged", "checkpoints", "model", "lock")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class RunFolder:
 
     ::
 
-        config.yaml     metrics.jsonl     tensorboard/     media/     checkpoints/     model/
+        config.yaml     metrics.jsonl     tensorboard/     media/     diverged/     checkpoints/     model/
 
     `model/` is the latest weights as people load them; `checkpoints/` is what a run resumes from. Use it in a `with`
     statement: only one process at a time has it, and a process that dies lets go of it.
@@ -73,6 +74,7 @@ class RunFolder:
         self.resuming = resume
         self._settings = settings
         self._metrics: IO[str] | None = None
+        self._there: set[tuple[int, frozenset[str]]] = set()
         self._lock: IO[str] | None = None
         if not is_first():
             return  # one of several processes; the first one has the folder
@@ -106,12 +108,14 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        if self._metrics is not None:
-            self._metrics.close()
-            self._metrics = None
+        self._close_metrics()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """Return the newest whole checkpoint, with a warning for every damaged one that is newer."""
+        return checkpoints.newest(self.checkpoints)
 
     def latest(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest whole checkpoint when resuming, with what a person should know of it.
@@ -120,7 +124,7 @@ class RunFolder:
         """
         if not self.resuming:
             return None, []
-        found, damaged = checkpoints.newest(self.checkpoints)
+        found, damaged = self.newest()
         if found is None and damaged:
             raise ValueError(
                 f"every checkpoint is damaged; the newest: {damaged[0]}. Remove {self.checkpoints} or start anew"
@@ -132,7 +136,12 @@ class RunFolder:
         return checkpoints.publish(self.checkpoints, step, tensors, state, keep=self.config.keep_checkpoints)
 
     def record(self, step: int, figures: Mapping[str, float]) -> None:
-        """Append a line to metrics.jsonl; figures that are not finite become null."""
+        """Append a line to metrics.jsonl; figures that are not finite become null.
+
+        What a run measures again at the very step at which it was taken up is there already.
+        """
+        if (step, frozenset(figures)) in self._there:
+            return
         if self._metrics is None:
             self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
         line = {name: value if math.isfinite(value) else None for name, value in figures.items()}
@@ -149,12 +158,20 @@ class RunFolder:
             save_config(self._settings, fresh)
             fresh.replace(self.path / "config.yaml")
         path = self.path / "metrics.jsonl"
+        self._close_metrics()
         if not path.is_file():
             return
         kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) <= step]
+        self._there = {(step, frozenset(json.loads(line)) - {"step"}) for line in kept if _step_of(line) == step}
         fresh = path.with_name(".metrics.jsonl")
         fresh.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         fresh.replace(path)
+
+    def report(self, step: int, found: Mapping[str, Any]) -> None:
+        """Write down what is known of an update that diverged, to diverged/."""
+        path = self.path / "diverged" / f"step-{step:08d}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
     def draw(self, step: int, name: str, videos: UInt8[Tensor, "n k t 3 h w"], *, fps: float = 5) -> None:
         """Write n clips of a step to media/, the k videos of each beside each other.
@@ -167,6 +184,12 @@ class RunFolder:
         write_video(path, grid(clips.flatten(0, 1), columns=clips.shape[1]), fps, zoom=zoom)
         lines = torch.stack([strip(video) for video in clips.flatten(0, 1)])
         write_video(path.with_suffix(".png"), grid(lines[:, None], columns=1))
+
+    def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            with suppress(OSError):  # of a full disk, which whoever wrote the line has heard of
+                self._metrics.close()
+            self._metrics = None
 
     def _changes(self) -> list[str]:
         """The settings that are not those in config.yaml, as one line, or nothing."""

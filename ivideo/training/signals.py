@@ -13,13 +13,15 @@ class StopRequestedError(Exception):
 
 
 class StopSignals:
-    """While entered, Ctrl-C and SIGTERM set `received` instead of ending the process.
+    """While entered, Ctrl-C, SIGTERM and SIGUSR1 set `received` instead of ending the process.
+
+    SIGUSR1 is how Slurm, asked with `--signal=USR1@90`, says that the time of a job is nearly over.
 
     Inside `abandonable` they also break off what is going on, so that a long evaluation does not delay the save that
     follows. A second signal has its usual effect. Outside the main thread nothing is caught.
     """
 
-    CAUGHT = (signal.SIGINT, signal.SIGTERM)
+    CAUGHT = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -28,7 +30,7 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a process that this signal ended: 130 or 143; 0 when there was none."""
+        """What a shell reports for a process that this signal ended: 130, 143 or 138; 0 when there was none."""
         return 0 if self.received is None else 128 + self.received
 
     def __enter__(self) -> Self:

@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from ivideo.config import parse
+from ivideo.data.sampler import numbered
 from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig
 from ivideo.training.engine import check_accelerator
@@ -18,6 +19,7 @@ from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.share import batches_per_update
 from ivideo.training.weights import start_tokenizer
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
@@ -104,6 +106,8 @@ def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episo
             evaluate=evaluate,
             export=export,
             headline=HEADLINE,
+            meters=training.criterion.meters,
+            samples=lambda index: training.sampler.names(numbered(index, settings.loop.batch_size)),
         )
 
 
@@ -125,6 +129,7 @@ class TokenizerObjective:
         self.settings = settings
         self.tokenizer = tokenizer.train()
         self.criterion = TokenizerLoss(settings.loss)
+        self.batches_per_update = batches_per_update(settings.loop, settings.run, resume=settings.resume)
         self.module: nn.Module = tokenizer
         if self.criterion.discriminator is not None:
             self.module = nn.ModuleDict({"tokenizer": tokenizer, "discriminator": self.criterion.discriminator})
@@ -143,10 +148,8 @@ class TokenizerObjective:
         )
 
     def batch(self, index: int) -> TokenizerBatch:
-        loop = self.settings.loop
-        return TokenizerBatch(
-            frames=self.sampler.batch(index, loop.batch_size).frames, step=index // (loop.accumulate * loop.devices)
-        )
+        frames = self.sampler.batch(index, self.settings.loop.batch_size).frames
+        return TokenizerBatch(frames=frames, step=index // self.batches_per_update)
 
     def loss(self, batch: TokenizerBatch) -> tuple[Tensor, dict[str, Tensor]]:
         self.criterion.to(batch.frames.device)

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from ivideo.checkpoint import save
 from ivideo.config import parse
 from ivideo.data import EpisodeStore
 from ivideo.data.mixture import MixedStore
+from ivideo.data.sampler import numbered
 from ivideo.data.segments import FrameOrder
 from ivideo.episode import Batch
 from ivideo.hub import find_tokenizer
@@ -24,10 +24,12 @@ from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
+from ivideo.training.lora import LoRAConfig, adapt, merged
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
 from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.share import batches_per_update
 from ivideo.training.token_cache import StoredTokens, TokenCache
 from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import start_from, with_context
@@ -65,6 +67,9 @@ class WorldModelTraining:
     """Where the run lives."""
     init: str | None = None
     """A world model to start from: a folder or a Hub id. It may lack the action projection or heads of this one."""
+    lora: LoRAConfig | None = None
+    """Train small adapters on the transformer of `init` instead of all its weights; they are merged where the model is
+    saved as people load it."""
     resume: bool = False
     """Go on with the run in the run's folder."""
     overwrite: bool = False
@@ -77,6 +82,8 @@ class WorldModelTraining:
                 raise ValueError(f"{name} is {value}; expected at least 1, or null")
         if self.token_cache and self.token_store:
             raise ValueError("token_cache and token_store are two ways to the same codes; leave one of them out")
+        if self.lora is not None and self.init is None:
+            raise ValueError("lora adds to a trained transformer, and init names none; set --init, or leave lora out")
         if self.token_cache and self.data.augmentation is not None and self.token_cache_refresh is None:
             raise ValueError("token_cache keeps one look of every window; set token_cache_refresh, or no augmentation")
 
@@ -125,7 +132,9 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
             "optimizer": settings.optimizer,
             "run": run,
             "evaluate": evaluate,
-            "export": partial(save, model, migration=migration),
+            "export": lambda folder: save(
+                model if settings.lora is None else merged(model), folder, migration=migration
+            ),
             "headline": headline(settings.data.frames - model.context_frames, bool(model.action_dim)),
         }
         model.train()
@@ -139,7 +148,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
                 windows,
                 size=settings.token_cache,
                 seed=loop.seed,
-                refresh=refresh * loop.accumulate * loop.devices if refresh else None,
+                refresh=refresh * batches_per_update(loop, settings.run, resume=settings.resume) if refresh else None,
             )
             if is_first():
                 print(f"tokenizing {settings.token_cache:,} windows, then training on their codes", file=sys.stderr)
@@ -151,6 +160,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
                 tokens: TokenBatch = model.tokenize(batch)
             return model.token_loss(tokens)
 
+        common["samples"] = lambda index: windows.names(numbered(index, loop.batch_size))
         return fit(model, loss, lambda index: model_inputs(windows.batch(index, loop.batch_size), model), **common)
 
 
@@ -182,7 +192,10 @@ def build(settings: WorldModelTraining) -> tuple[WorldModel, Migration | None]:
         )
     tokenizer = with_context(tokenizer, settings.context_frames).requires_grad_(False)
     model = WorldModel(tokenizer, settings.model)
-    return model, None if settings.init is None else start_from(model, settings.init)
+    report = None if settings.init is None else start_from(model, settings.init)
+    if settings.lora is not None:
+        adapt(model, settings.lora)
+    return model, report
 
 
 def check(settings: WorldModelTraining, model: WorldModel, episodes: Episodes) -> None:

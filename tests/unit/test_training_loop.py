@@ -180,11 +180,11 @@ def test_preparing_batches_ahead_changes_nothing() -> None:
         return index
 
     for ahead in (True, False):
-        with Feed(batch, ahead=ahead, rank=1, world=2) as feed:
-            assert [feed.get(index) for index in (0, 1, 2, 2, 0)] == [1, 3, 5, 5, 1]
-            with pytest.raises(OSError, match="cannot read it"):
-                feed.get(3)
-            assert feed.get(4) == 9
+        feed = Feed(batch, ahead=ahead, rank=1, world=2)
+        assert [feed.get(index) for index in (0, 1, 2, 2, 0)] == [1, 3, 5, 5, 1]
+        with pytest.raises(OSError, match="cannot read it"):
+            feed.get(3)
+        assert feed.get(4) == 9
 
 
 def test_evaluation_sees_the_average_in_evaluation_mode_and_leaves_no_trace(tmp_path: Path) -> None:

@@ -115,6 +115,19 @@ def test_metrics_after_the_resumed_step_are_forgotten(tmp_path: Path) -> None:
     assert lines == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None}, {"step": 3, "loss": 0.25}]
 
 
+def test_what_is_measured_again_where_a_run_is_taken_up_is_written_once(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.begin(0)
+        run.record(3, {"loss": 0.5})
+        run.record(3, {"held_out/psnr": 20.0})
+    with open_run(tmp_path, resume=True) as run:
+        run.begin(3)
+        run.record(3, {"held_out/psnr": 20.0})
+        run.record(4, {"held_out/psnr": 21.0})
+    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert steps == [3, 3, 4]
+
+
 def test_pictures_show_every_video_with_time_to_the_right(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         run.draw(12, "clips", torch.zeros(2, 2, 3, 3, 8, 8, dtype=torch.uint8))
