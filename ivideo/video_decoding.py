@@ -81,9 +81,15 @@ def decode(
             stream = container.streams.video[0]
             # Threads of FFmpeg's own only get in the way of those that decode several files at once.
             stream.thread_type = "NONE"
-            _check_size(where, stream, container, size, max_frames if span is None else span.frames)
+            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # what is coded may belie the header
+            _check_size(where, stream, size, max_frames if span is None else span.frames)
             reader = _Reader(where, size, crop)
-            whole = reader.span(container, stream, span) if span else reader.all(container, stream, max_frames)
+            try:
+                whole = reader.span(container, stream, span) if span else reader.all(container, stream, max_frames)
+            except av.FFmpegError as error:
+                if 0 < reader.count < stream.frames:
+                    raise _short(where, reader.count, stream.frames) from error
+                raise
             if whole and not (container.format.name == "gif" and _ends_like_a_gif(where, file, reader.count)):
                 _check_whole(where, stream, container, reader)
             rate = stream.average_rate
@@ -148,7 +154,7 @@ class _Reader:
     def _take(self, frame: av.VideoFrame) -> None:
         rgb = self._reformatter.reformat(frame, format="rgb24")
         plane = rgb.planes[0]  # whose lines may be padded
-        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: rgb.height, : 3 * rgb.width]
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[: rgb.height, : 3 * rgb.width]
         picture = np.lib.stride_tricks.as_strided(
             lines, (rgb.height, rgb.width, 3), (plane.line_size, 3, 1), writeable=False
         )
@@ -185,21 +191,19 @@ class _Reader:
             )
 
 
-def _check_size(
-    where: str, stream: VideoStream, container: InputContainer, size: int | None, frames: int | None
-) -> None:
+def _check_size(where: str, stream: VideoStream, size: int | None, frames: int | None) -> None:
     """Raise before anything is decoded when the header claims more than fits."""
     pixels = stream.width * stream.height
     if pixels > MAX_PIXELS:
         raise ValueError(
             f"{where}: frames of {stream.width}x{stream.height}; expected at most {MAX_PIXELS / 2**20:.0f} megapixels"
         )
-    total = (frames or stream.frames) * 3 * (size**2 if size else pixels)
+    count = stream.frames if frames is None else min(frames, stream.frames)  # 0 where the header does not say
+    total = count * 3 * (size**2 if size else pixels)
     if total > MAX_BYTES:
         raise ValueError(
-            f"{where}: {frames or stream.frames} frames of {stream.width}x{stream.height} would take "
-            f"{total / 2**30:.1f} GiB; expected at most {MAX_BYTES / 2**30:.0f} GiB: cut the video up, or give a "
-            "smaller size"
+            f"{where}: {count} frames of {stream.width}x{stream.height} would take {total / 2**30:.1f} GiB; expected "
+            f"at most {MAX_BYTES / 2**30:.0f} GiB: cut the video up, or give a smaller size"
         )
 
 
@@ -218,10 +222,14 @@ def _check_whole(where: str, stream: VideoStream, container: InputContainer, rea
         ends = reader.last_time + 1 / float(stream.average_rate)
         short = reader.count < promised - 0.5 and ends < length - 0.75 / float(stream.average_rate)
     if short:
-        raise ValueError(
-            f"{where}: {reader.count} frames can be decoded of the {promised:.0f} its header promises; "
-            "the file is truncated or damaged: fetch or record it again"
-        )
+        raise _short(where, reader.count, promised)
+
+
+def _short(where: str, count: int, promised: float) -> ValueError:
+    return ValueError(
+        f"{where}: {count} frames can be decoded of the {promised:.0f} its header promises; "
+        "the file is truncated or damaged: fetch or record it again"
+    )
 
 
 def _seconds(stream: VideoStream, container: InputContainer) -> float | None:

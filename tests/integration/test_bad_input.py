@@ -72,7 +72,7 @@ READERS = (
         ("nan.npz", "actions are NaN or infinite at step 0; expected numbers: repair or drop the file"),
         ("inf.npz", "rewards are NaN or infinite at step 0"),
         ("told.mp4", "told.json: no valid JSON"),
-        ("file", "unknown kind; expected an .npz, .mp4, .webm or .gif file"),
+        ("file", "unknown kind; expected .npz, .mp4, .webm, .gif"),
         ("clp.mp4", "there is no such file or folder; did you mean clip.mp4"),
         ("nowhere/clip.mp4", "there is no such file or folder; this folder holds"),
         ("model/tokenizer", "no episodes there, only .json, .safetensors; expected .npz"),

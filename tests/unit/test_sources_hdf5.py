@@ -72,6 +72,11 @@ def test_vp2(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"split is 'test'; .*push\.hdf5 has 'train', 'valid'"):
         open_episodes(tmp_path, split="test")
     write_vp2(tmp_path / "desk.hdf5", [3], "camera")
+    for place in ("desk.hdf5", "."):
+        if place == ".":
+            (tmp_path / "push.hdf5").unlink()
+        with pytest.raises(ValueError, match="none of its episodes is in the split 'train'"):
+            open_episodes(tmp_path / place, split="train")
     assert open_episodes(tmp_path / "desk.hdf5").names == ["desk/demo_0"]
     with h5py.File(tmp_path / "desk.hdf5", "a") as file:
         file["data/demo_0/rewards"] = np.array([1.0, 2, 3])

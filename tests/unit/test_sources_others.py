@@ -12,22 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from layout_files import (
-    RLDS_STEP,
-    encoded,
-    example,
-    levels,
-    numbered,
-    rlds_episode,
-    save_video,
-    softmotion_example,
-    write_lerobot,
-    write_records,
-    write_robonet,
-    write_ssv2,
-    write_tfds,
-    write_vp2,
-)
+from layout_files import encoded, levels, numbered, save_video, write_lerobot, write_robonet, write_ssv2, write_vp2
+from record_files import RLDS_STEP, example, rlds_episode, softmotion_example, write_records, write_tfds
 
 from ivideo.data import open_episodes, show
 from ivideo.data.sources.discovery import LAYOUTS, find

@@ -7,20 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from layout_files import (
-    RLDS_STEP,
-    TEXT,
-    encoded,
-    example,
-    levels,
-    nested,
-    numbered,
-    picture,
-    rlds_episode,
-    rows,
-    tensor,
-    write_tfds,
-)
+from layout_files import encoded, levels, numbered, rows
+from record_files import RLDS_STEP, TEXT, example, nested, picture, rlds_episode, tensor, write_tfds
 
 from ivideo.data import open_episodes
 from ivideo.data.sources.discovery import find

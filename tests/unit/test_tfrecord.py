@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layout_files import example, write_records
+from record_files import example, write_records
 
 from ivideo.data.sources.crc32c import crc32c, masked
 from ivideo.data.sources.example import Damaged, Example

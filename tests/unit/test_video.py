@@ -273,6 +273,7 @@ def test_videos_that_would_be_too_large_are_refused_before_decoding(
     with pytest.raises(ValueError, match=r"clip\.mp4: 40 frames of 64x48 would take .* cut the video up"):
         read_video(tmp_path / "clip.mp4")
     assert len(read_video(tmp_path / "clip.mp4", size=16)) == 40
+    assert len(read_video(tmp_path / "clip.mp4", size=16, max_frames=10**9)) == 40
     monkeypatch.setattr(video_decoding, "MAX_PIXELS", 1000)
     with pytest.raises(ValueError, match=r"clip\.mp4: frames of 64x48; expected at most"):
         read_video(tmp_path / "clip.mp4", size=16)

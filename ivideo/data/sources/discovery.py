@@ -73,6 +73,9 @@ def find(path: Path, limit: int | None = None, options: Options | None = None) -
     if not path.exists():
         raise FileNotFoundError(f"{path}: {nearby(path)}")
     items = _file(path, options) if path.is_file() else _folder(path, options)
+    if not items:
+        lacking = f"none of its episodes is in the split {options.split!r}" if options.split else "it holds no episodes"
+        raise ValueError(f"{path}: {lacking}; choose another")
     layouts = sorted({item.layout.name for item in items})
     if len(layouts) > 1:
         counts = ", ".join(f"{sum(item.layout.name == name for item in items)} x {name}" for name in layouts)
@@ -88,14 +91,17 @@ def _folder(root: Path, options: Options) -> list[Item]:
     shown: list[tuple[Folder, list[str]]] = []
     kinds: set[str] = set()
     records: list[tuple[Path, str]] = []
+    sets = 0
     for folder in walk(root):
         kinds |= {suffix(name) for name in folder.files}
         whole = _data_set(folder, options)
         if whole is not None:
             items += whole
+            sets += 1
             folder.folders.clear()  # what is below it has been found
             continue
         items += _videos(folder) + _npz(folder) + _hdf5(folder, options)
+        sets += bool(folder.named(*hdf5.SUFFIXES))
         records += [(folder.path / name, stem(folder.prefix + name)) for name in folder.named(*RECORD_SUFFIXES)]
         if folder.named(*pictures.SUFFIXES):
             shown.append((folder, folder.named(*pictures.SUFFIXES)))
@@ -106,7 +112,7 @@ def _folder(root: Path, options: Options) -> list[Item]:
             for folder, names in shown
             for name in names
         ]
-    if not items:
+    if not items and not sets:
         pickles = sorted(kind for kind in kinds if kind in PICKLE_SUFFIXES)
         reason = f"; {', '.join(pickles)} files are refused, they could run code when read" if pickles else ""
         held = ", ".join(sorted(kind or "files without suffix" for kind in kinds)) or "no files"
@@ -124,8 +130,8 @@ def _file(path: Path, options: Options) -> list[Item]:
     if kind in VIDEO_SUFFIXES or kind in OTHER_VIDEO_SUFFIXES:
         beside = [path.with_suffix(other).name for other in (".npz", ".json") if path.with_suffix(other).is_file()]
         folder.files.extend(beside)
-        up = path.parent.parent
-        if kind == ".webm" and something_something.matches({something_something.LABELS}, up):
+        labelled = (something_something.matches({something_something.LABELS}, up) for up in list(path.parents)[:2])
+        if kind == ".webm" and any(labelled):
             return [Item(layout=something_something.LAYOUT, path=path, name=path.stem)]
         return _videos(folder, OTHER_VIDEO_SUFFIXES)
     if kind == ".json" and (path.parent.parent / droid.VIDEOS / path.stem).is_dir():

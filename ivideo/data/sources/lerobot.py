@@ -36,7 +36,7 @@ def items(folder: Path, name: str, options: Options) -> list[Item]:
     known = meta(folder)
     chosen = sorted(known.episodes)
     if options.split is not None:
-        splits = {alias(split): numbers for split, numbers in known.splits.items()}
+        splits = {alias(split): episodes for split, episodes in known.splits.items()}
         if alias(options.split) not in splits:
             raise ValueError(
                 f"split is {options.split!r}; {folder / INFO} has {', '.join(map(repr, known.splits)) or 'none'}: "
@@ -61,10 +61,11 @@ def read(item: Item, options: Options) -> Episode:
 
 def wanted_columns(path: Path, known: Meta, camera: str, present: Sequence[str]) -> list[str]:
     """Return which of a file's columns are read; ValueError when the pictures are not among them."""
-    if known.cameras[camera] == "image" and camera not in present:
+    pictures = camera if known.cameras[camera] == "image" else ""
+    if pictures and pictures not in present:
         raise ValueError(f"{path}: there is no column {camera!r}; it has {', '.join(map(repr, present))}")
     action = next((name for name in ACTIONS if name in present), "")
-    optional = (action, "next.reward", "next.done", "task_index", camera)
+    optional = (action, "next.reward", "next.done", "task_index", pictures)
     return ["frame_index", *(name for name in optional if name in present)]
 
 
@@ -108,7 +109,7 @@ def assembled(
         frames = _stored(known, path, pictures, camera, options)
     instruction = known.instruction(number)
     if not instruction and "task_index" in values:
-        instruction = known.tasks.get(int(values["task_index"][0]), "").strip()
+        instruction = known.tasks.get(int(values["task_index"].reshape(-1)[0]), "").strip()
     action = next((values[key] for key in ACTIONS if key in values), None)
     rewards, done = values.get("next.reward"), values.get("next.done")
     return make_episode(
