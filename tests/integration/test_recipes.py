@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from ivideo import recipes
 from ivideo.config import load_config
 from ivideo.data import EpisodeStore
+from ivideo.data.mixture import MixedDomain, MixedStore, load_mixture
 from ivideo.episode import Episode
+from ivideo.layout import layout_of
 from ivideo.training import checkpoints
+from ivideo.training.dataset import DataConfig, Episodes
 from ivideo.training.tokenizer import TokenizerTraining, train_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
-from ivideo.world_model import WorldModel, layout_of
+from ivideo.world_model import WorldModel, WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer, losses
 from transformer import TransformerConfig
 
@@ -23,15 +26,15 @@ ONE_FRAME, TWO_FRAMES, LARGE = 113_831_494, 114_159_174, 310_472_774
 TOKENIZERS = {
     "bair64": ONE_FRAME, "metaworld": 812_464, "oxe256": LARGE, "oxe64": TWO_FRAMES, "oxe64_goal": TWO_FRAMES,
     "pushing_table": 812_464, "pushing_table_quick": 812_464, "robonet256": LARGE, "robonet64": TWO_FRAMES,
-    "vp2_robodesk64": TWO_FRAMES, "vp2_robosuite64": TWO_FRAMES,
+    "small_robots": 812_464, "vp2_robodesk64": TWO_FRAMES, "vp2_robosuite64": TWO_FRAMES,
 }  # fmt: skip
 """Parameters; the released 64 px and 256 px checkpoints have 114,159,174 and 310,472,774."""
 WORLD_MODELS = {
     "bair64": (SMALL, 0), "bair64_action": (SMALL, 5 * 768), "metaworld": (894_592, 160_193), "oxe256": (SMALL, 0),
     "oxe64": (SMALL, 0), "oxe64_goal": (SMALL, 0), "oxe64_medium": (MEDIUM, 0), "pushing_table": (960_128, 159_809),
     "pushing_table_longer": (960_128, 159_809), "pushing_table_quick": (894_592, 159_809),
-    "robonet256": (SMALL, 6 * 768), "robonet64": (SMALL, 6 * 768), "vp2_robodesk64": (SMALL, 6 * 768),
-    "vp2_robosuite64": (SMALL, 5 * 768),
+    "robonet256": (SMALL, 6 * 768), "robonet64": (SMALL, 6 * 768), "small_robots": (894_592, 164_928),
+    "vp2_robodesk64": (SMALL, 6 * 768), "vp2_robosuite64": (SMALL, 5 * 768),
 }  # fmt: skip
 """Parameters of the transformer, and of the rest: the action's projection to width 768 with its bias, heads, guide."""
 
@@ -108,6 +111,23 @@ def tiny_model(tokenizer: TokenizerConfig, folder: Path) -> str:
     return str(folder)
 
 
+def recorded(data: DataConfig, side: int, model: WorldModelConfig) -> tuple[Episodes, Episodes]:
+    """Noise in the place of a recipe's data: of one kind, or a set for each of the model's domains."""
+    domains = model.embedding.domains
+    if not domains:
+        return episodes(side, model.embedding.action_dim, rewards=model.heads.reward)
+    stores = [episodes(side, domain.action_dim, rewards=False) for domain in domains]
+    settings = load_mixture(data.mixture or "").sets
+    assert [each.name for each in settings] == [domain.name for domain in domains]
+
+    def mixed(which: int) -> MixedStore:
+        sets = zip(settings, stores, strict=True)
+        kept = tuple(MixedDomain(number=n, settings=one, episodes=two[which]) for n, (one, two) in enumerate(sets))
+        return MixedStore(kept, names=tuple(each.name for each in settings), block=1000, source="noise")
+
+    return mixed(0), mixed(1)
+
+
 def episodes(side: int, actions: int, *, rewards: bool) -> tuple[EpisodeStore, EpisodeStore]:
     """Noise to train on and to hold out."""
     generator = torch.Generator().manual_seed(0)
@@ -167,8 +187,7 @@ def test_world_model_recipes_run(name: str, tmp_path: Path) -> None:
         evaluation=replace(settings.evaluation, clips=1, pictures=1),
         run=replace(settings.run, folder=tmp_path / "run", tensorboard=False),
     )
-    data = episodes(tokens.resolution, settings.model.embedding.action_dim, rewards=settings.model.heads.reward)
-    result = train_world_model(settings, data)
+    result = train_world_model(settings, recorded(settings.data, tokens.resolution, settings.model))
     assert (result.step, result.exit_code) == (2, 0)
     model = WorldModel.from_pretrained(tmp_path / "run" / "model")
     assert model.layout == layout_of(tokens)
