@@ -92,6 +92,10 @@ def save_episodes(folder: Path, episodes: Sequence[Episode]) -> list[Path]:
             arrays["actions"] = episode.actions.cpu().numpy()
         if episode.rewards is not None:
             arrays["rewards"] = episode.rewards.cpu().numpy()
+        if episode.instruction:
+            arrays["instruction"] = np.array(episode.instruction)
+        if episode.fps is not None:
+            arrays["fps"] = np.array(episode.fps)
         paths.append(folder / f"{number:06d}.npz")
         np.savez_compressed(paths[-1], **arrays)  # type: ignore[arg-type]  # arrays only, no flags
     return paths

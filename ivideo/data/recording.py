@@ -102,6 +102,7 @@ def _episode(
         rewards=torch.tensor(rewards),
         terminal=terminated,
         name=f"{_name(env)}/{seed[0]}-{seed[1]:05d}",
+        fps=env.metadata.get("render_fps"),
     )
 
 

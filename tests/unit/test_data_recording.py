@@ -1,5 +1,7 @@
 """Recording keeps what the environment showed, in the project's conventions, and repeats under its seed."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -7,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from ivideo.data import record
+from ivideo.data import open_episodes, record
+from ivideo.data.recorder import save_episodes
 
 PUSHING_TABLE = "ivideo/PushingTable-v0"
 
@@ -114,3 +117,15 @@ def test_mistakes_are_named() -> None:
         record("ivideo/PushingTabel-v0", None, episodes=1)
     with pytest.raises(ValueError, match="expected Box or Discrete"):
         record(Counter(actions=gymnasium.spaces.MultiBinary(2)), None, episodes=1, max_steps=1)
+
+
+def test_files_give_back_what_was_recorded(tmp_path: Path) -> None:
+    (episode,) = record(PUSHING_TABLE, None, episodes=1, max_steps=3)
+    assert episode.fps == 10
+    save_episodes(tmp_path / "all", [replace(episode, instruction="push the disc")])
+    (again,) = open_episodes(tmp_path / "all", size=None)
+    assert (again.fps, again.instruction, again.terminal) == (10, "push the disc", False)
+    assert torch.equal(again.frames, episode.frames)
+    assert again.actions is not None
+    assert episode.actions is not None
+    assert torch.equal(again.actions, episode.actions)
