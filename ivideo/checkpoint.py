@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ivideo.embedding import EmbeddingConfig
-from ivideo.files import staged_folder
+from ivideo.files import read_json, staged_folder
 from ivideo.heads import HeadsConfig
 from ivideo.hub import resolve
 from tokenizer import VideoTokenizer
@@ -134,24 +134,15 @@ def read_config(folder: Path, shapes: Mapping[str, Sequence[int]]) -> "WorldMode
 
     transformer = read_transformer_config(folder / "transformer")
     path = folder / "world_model.json"
-    settings = _read_settings(path) if path.exists() else _released_settings(shapes)
+    if path.exists():
+        settings = read_json(path, what="a model's settings", most=_MOST_BYTES, remedy="fetch it again")
+    else:
+        settings = _released_settings(shapes)
     try:
         config = build(WorldModelConfig, {key: mark(value, "") for key, value in settings.items()})
     except ValueError as error:
         raise ValueError(f"{path} does not describe a world model: {error}") from error
     return replace(config, transformer=transformer)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long; expected a model's settings, some thousand")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid JSON ({error}); it is truncated or damaged, fetch it again") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} holds a single {type(settings).__name__}; expected an object with a model's settings")
-    return settings
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data.labour import performed
 from ivideo.data.moments import Moments
 from ivideo.data.npy import GrowingArray
@@ -54,10 +55,7 @@ class Conversion(SourceOptions):
     """Episodes in a shard; null takes 256, or fewer where that would make fewer than 64 shards."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "limit", "workers", "episodes_per_shard"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+        check_least(self, size=1, limit=1, workers=1, episodes_per_shard=1)
 
 
 def main(argv: list[str]) -> int:

@@ -22,7 +22,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER, clips
 
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch
@@ -42,14 +42,6 @@ def world_model(**changes: Any) -> WorldModel:
     model = WorldModel(VideoTokenizer(TINY_TOKENIZER).requires_grad_(False), config).train()
     model.tokenizer.eval()
     return model
-
-
-def clips(index: int) -> Batch:
-    generator = torch.Generator().manual_seed(index)
-    return Batch(
-        frames=torch.randint(0, 255, (2, 4, 3, 32, 32), generator=generator, dtype=torch.uint8),
-        actions=torch.randn(2, 3, 2, generator=generator),
-    )
 
 
 def joined(index: int) -> Batch:

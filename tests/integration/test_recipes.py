@@ -48,7 +48,7 @@ class Mean(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
     monkeypatch.setattr(losses, "load_lpips", lambda backbone, heads: Mean())
 
 

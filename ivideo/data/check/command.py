@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data.check import report
 from ivideo.data.check.inspection import inspect
 from ivideo.data.check.reading import find_all
@@ -38,13 +39,7 @@ class Check(SourceOptions):
     """Instead of checking, plant every kind of fault into every fifth episode, in memory, and count what is found."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("moving", 0), ("pictures", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        for name in ("limit", "size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1, or nothing")
+        check_least(self, workers=1, moving=0, pictures=0, limit=1, size=1)
 
 
 def main(argv: list[str]) -> int:
