@@ -16,7 +16,8 @@ from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Episode
 from ivideo.heads import HeadsConfig
 from ivideo.video import write_video
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 CODES = "tokenizer/diffusion_pytorch_model.safetensors"

@@ -20,7 +20,8 @@ from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
 from ivideo.hub import check_device
 from ivideo.memory import check_rollout
-from ivideo.world_model import Precision, WorldModel, WorldModelConfig
+from ivideo.world_model import Precision, WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from transformer import TransformerConfig
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ivideo.config.limits import check_least
 from ivideo.layout import layout_of
-from ivideo.world_model import WorldModelConfig
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig
 from tokenizer.elastic import check_change
 

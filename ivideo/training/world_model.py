@@ -34,7 +34,8 @@ from ivideo.training.share import batches_per_update
 from ivideo.training.token_cache import StoredTokens, TokenCache
 from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import start_from, with_context
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 
 RANGED = 2000
 """Episodes of a domain that are looked at for the range of its actions, where the config states none."""

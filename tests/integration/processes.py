@@ -27,7 +27,8 @@ from tiny import TINY_TOKENIZER, TINY_TRANSFORMER, clips
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch
 from ivideo.training import LoopConfig, OptimizerConfig, RunConfig, RunFolder, fit
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 LOOP = LoopConfig(steps=6, batch_size=2, log_every=1, evaluate_every=None, checkpoint_every=3, accelerator="cpu")

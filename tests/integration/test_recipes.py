@@ -17,7 +17,8 @@ from ivideo.training import checkpoints
 from ivideo.training.dataset import DataConfig, Episodes
 from ivideo.training.tokenizer import TokenizerTraining, train_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer, losses
 from transformer import TransformerConfig
 

@@ -10,7 +10,8 @@ from ivideo.embedding import EmbeddingConfig
 from ivideo.training import LoopConfig, OptimizerConfig, RunConfig, RunFolder, checkpoints, fit
 from ivideo.training.lora import LoRAConfig, adapt, merged
 from ivideo.training.world_model import WorldModelTraining
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 
