@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ivideo.video import read_video as read_video
     from ivideo.video import write_video as write_video
     from ivideo.world_model import WorldModel as WorldModel
-    from ivideo.world_model import WorldModelConfig as WorldModelConfig
+    from ivideo.world_model_config import WorldModelConfig as WorldModelConfig
     from transformer import Sampling as Sampling
 
 _OWNERS = {
@@ -43,7 +43,7 @@ _OWNERS = {
     "Segment": "ivideo.episode",
     "TokenLayout": "ivideo.layout",
     "WorldModel": "ivideo.world_model",
-    "WorldModelConfig": "ivideo.world_model",
+    "WorldModelConfig": "ivideo.world_model_config",
     "adapt": "ivideo.migration",
     "grid": "ivideo.video",
     "open_episodes": "ivideo.data",

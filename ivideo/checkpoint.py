@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 
 from ivideo.embedding import EmbeddingConfig
-from ivideo.files import staged_folder
+from ivideo.files import read_json, staged_folder
 from ivideo.heads import HeadsConfig
 from ivideo.hub import resolve
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 from tokenizer.checkpoint import load_tokenizer, save_tokenizer
 from transformer import Sampling
@@ -41,7 +42,7 @@ from transformer.checkpoint import read_config as read_transformer_config
 
 if TYPE_CHECKING:
     from ivideo.migration import Migration
-    from ivideo.world_model import WorldModel, WorldModelConfig
+    from ivideo.world_model import WorldModel
 
 _RELEASED_NAMES = {
     "embedding.action": "action_linear",
@@ -123,35 +124,25 @@ def _released_settings(shapes: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     }
 
 
-def read_config(folder: Path, shapes: Mapping[str, Sequence[int]]) -> "WorldModelConfig":
+def read_config(folder: Path, shapes: Mapping[str, Sequence[int]]) -> WorldModelConfig:
     """The config of the model in a folder; `shapes` of its transformer's tensors say what a released one leaves out.
 
     ValueError, naming the file and key, for settings that are unknown or of the wrong type.
     """
     from ivideo.config.build import build
     from ivideo.config.given import mark
-    from ivideo.world_model import WorldModelConfig
 
     transformer = read_transformer_config(folder / "transformer")
     path = folder / "world_model.json"
-    settings = _read_settings(path) if path.exists() else _released_settings(shapes)
+    if path.exists():
+        settings = read_json(path, what="a model's settings", most=_MOST_BYTES, remedy="fetch it again")
+    else:
+        settings = _released_settings(shapes)
     try:
         config = build(WorldModelConfig, {key: mark(value, "") for key, value in settings.items()})
     except ValueError as error:
         raise ValueError(f"{path} does not describe a world model: {error}") from error
     return replace(config, transformer=transformer)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path} is {path.stat().st_size:,} bytes long; expected a model's settings, some thousand")
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid JSON ({error}); it is truncated or damaged, fetch it again") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path} holds a single {type(settings).__name__}; expected an object with a model's settings")
-    return settings
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Sequence[int]]:
@@ -179,7 +170,7 @@ def _parts(tensors: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
     return llama, {name: value for name, value in tensors.items() if not plain and not name.startswith("llm.")}
 
 
-def _check_fit(tokenizer: VideoTokenizer, config: "WorldModelConfig", shapes: Mapping[str, Sequence[int]]) -> None:
+def _check_fit(tokenizer: VideoTokenizer, config: WorldModelConfig, shapes: Mapping[str, Sequence[int]]) -> None:
     """Refuse a config that the tensors do not bear out, on a model that takes no memory yet."""
     from ivideo.world_model import WorldModel
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.evaluation.evaluate import HELD_OUT, evaluate_cases, table_case
 from ivideo.evaluation.imagine import GREEDY
 from ivideo.evaluation.rollout import RolloutTable
@@ -50,9 +51,7 @@ class Demo:
     """Replace the files of an earlier demo."""
 
     def __post_init__(self) -> None:
-        for name, least in (("frames", 1), ("clips", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        check_least(self, frames=1, clips=2, seed=0)
 
 
 def main(argv: list[str]) -> int:

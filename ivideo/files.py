@@ -1,6 +1,7 @@
 """Writing files and folders so that nothing that existed is damaged; what a mistyped path could have meant."""
 
 import hashlib
+import json
 import os
 import secrets
 import shutil
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
+from typing import Any
 
 
 def check_new_file(path: Path, *, overwrite: bool = False) -> None:
@@ -90,6 +92,25 @@ def read_lines(file: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ValueError(f"{file} is no text; expected one name a line") from None
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def read_json(file: Path, *, what: str, most: int, remedy: str) -> dict[str, Any]:
+    """Return a JSON object; ValueError names a file that holds none, or more than `most` bytes: it is read whole.
+
+    `what` says what the object holds, `remedy` what to do about a file that does not.
+    """
+    size = file.stat().st_size
+    if size > most:
+        raise ValueError(f"{file}: {size:,} bytes long; expected {what}, of at most {most:,} bytes")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{file}: no valid JSON in its {size:,} bytes ({error}); it is truncated or damaged: {remedy}"
+        ) from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{file}: a JSON {type(found).__name__}; expected an object with {what}: {remedy}")
+    return found
 
 
 def digest(file: Path) -> str:

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
 from ivideo.evaluation.metrics import psnr
@@ -64,9 +65,7 @@ class Prediction:
     """Replace files of those names."""
 
     def __post_init__(self) -> None:
-        for name, least in (("episode", 0), ("start", 0), ("stride", 1), ("frames", 1), ("samples", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
+        check_least(self, episode=0, start=0, stride=1, frames=1, samples=1)
 
 
 def main(argv: list[str]) -> int:

@@ -16,7 +16,8 @@ from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Episode
 from ivideo.heads import HeadsConfig
 from ivideo.video import write_video
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 CODES = "tokenizer/diffusion_pytorch_model.safetensors"
@@ -178,7 +179,7 @@ BROKEN_MODELS: list[tuple[Callable[[Path], object], tuple[str, ...]]] = [
     (_edited(SETTINGS, "embedding", "action_dim", value="two"), (SETTINGS, "'two'", "expected int")),
     (_edited(SETTINGS, "vocabulary", value="all"), (SETTINGS, "'all'", "expected 'full' or 'dynamics'")),
     (_edited(SETTINGS, "sampling", "temperature", value=-1), ("temperature=-1",)),
-    (lambda model: (model / SETTINGS).write_text("[1]"), (SETTINGS, "a single list", "expected an object")),
+    (lambda model: (model / SETTINGS).write_text("[1]"), (SETTINGS, "a JSON list", "expected an object")),
     (_pickled(CODES), ("holds pickled weights", "diffusion_pytorch_model.bin", "can run code")),
     (_pickled(WEIGHTS), ("holds pickled weights", "model.bin", "can run code")),
 ]

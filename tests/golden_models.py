@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ivideo.embedding import EmbeddingConfig
 from ivideo.heads import HeadsConfig
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import EMAVQ, TokenizerConfig, VideoTokenizer
 from transformer import Sampling, TransformerConfig
 

@@ -1,5 +1,8 @@
 """The smallest architectures that have every part, for tests that need a model but no skill of it."""
 
+import torch
+
+from ivideo.episode import Batch
 from tokenizer import TokenizerConfig
 from transformer import TransformerConfig
 
@@ -9,3 +12,12 @@ TINY_TOKENIZER = TokenizerConfig(
 )  # fmt: skip
 """32 px; two context frames of 4x4 tokens, then 2x2 tokens a frame."""
 TINY_TRANSFORMER = TransformerConfig(width=16, layers=1, heads=2, ffn_width=24, max_positions=128)
+
+
+def clips(index: int) -> Batch:
+    """Two clips of noise with noise for actions, always the same for an index."""
+    generator = torch.Generator().manual_seed(index)
+    return Batch(
+        frames=torch.randint(0, 255, (2, 4, 3, 32, 32), generator=generator, dtype=torch.uint8),
+        actions=torch.randn(2, 3, 2, generator=generator),
+    )

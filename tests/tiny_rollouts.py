@@ -9,7 +9,8 @@ from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
 from ivideo.embedding import EmbeddingConfig
 from ivideo.heads import HeadsConfig
 from ivideo.state import RolloutState
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 from transformer import Sampling
 

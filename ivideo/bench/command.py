@@ -13,13 +13,15 @@ from ivideo.bench.measure import Timing, measure
 from ivideo.bench.roofline import Machine
 from ivideo.bench.workloads import NAMES, Ways, all_workloads
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.controls import ActionInput
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
 from ivideo.heads import HeadsConfig
 from ivideo.hub import check_device
 from ivideo.memory import check_rollout
-from ivideo.world_model import Precision, WorldModel, WorldModelConfig
+from ivideo.world_model import Precision, WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from transformer import TransformerConfig
 
@@ -54,9 +56,7 @@ class Bench:
     def __post_init__(self) -> None:
         if self.plot is not None and Path(self.plot).suffix not in (".png", ".svg"):
             raise ValueError(f"plot is {self.plot!r}; expected a file that ends in .png or .svg")
-        for name in ("horizon", "branches", "pairs", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
+        check_least(self, horizon=1, branches=1, pairs=1, threads=1)
 
 
 def main(argv: list[str]) -> int:

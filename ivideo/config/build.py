@@ -1,13 +1,23 @@
 """From a tree of given values to a dataclass; whatever does not fit is named with its key and place."""
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from difflib import get_close_matches
 from types import NoneType
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from ivideo.config.given import KIND, Given, Tree, as_tree, first_value, load_yaml, mark, unmark
-from ivideo.config.schema import alternatives, chosen_class, classes_of, default_of, element_of, leaves, quote, spell
+from ivideo.config.schema import (
+    alternatives,
+    chosen_class,
+    classes_of,
+    default_of,
+    element_of,
+    leaves,
+    quote,
+    settable,
+    spell,
+)
 from ivideo.config.values import convert, says_none
 
 T = TypeVar("T")
@@ -20,7 +30,7 @@ def build(cls: type[T], tree: Tree) -> T:
 
 def _construct(cls: Any, tree: Tree, key: str, default: Any, others: Sequence[Any] = ()) -> Any:
     hints = get_type_hints(cls)
-    known = {field.name: field for field in fields(cls) if field.init}
+    known = {field.name: field for field in settable(cls)}
     for name in tree:
         if name not in known:
             raise ValueError(_unknown_key(cls, name, tree[name], key, others))
@@ -73,7 +83,7 @@ def _plain_value(hint: Any, node: Any, key: str) -> Any:
 
 def _unknown_key(cls: Any, name: str, node: Any, key: str, others: Sequence[Any]) -> str:
     full, given = first_value(node, f"{key}.{name}".lstrip("."))
-    owners = [other.__name__ for other in others if name in (field.name for field in fields(other))]
+    owners = [other.__name__ for other in others if name in (field.name for field in settable(other))]
     if owners:
         return f"{full} belongs to {alternatives(owners)}, but {key} is {cls.__name__}; set {key}.{KIND} before it"
     known = [leaf.key for leaf in leaves(cls, prefix=f"{key}.".lstrip("."))]
@@ -84,5 +94,5 @@ def _unknown_key(cls: Any, name: str, node: Any, key: str, others: Sequence[Any]
     if given.where.startswith("--"):
         return f"unknown option --{full}; " + (f"did you mean --{near[0]}?" if near else "--help lists them all")
     place = f" in {given.where}" if given.where else ""
-    listed = ", ".join(field.name for field in fields(cls))
+    listed = ", ".join(field.name for field in settable(cls))
     return f"unknown key {full}{place}; " + (f"did you mean {near[0]}?" if near else f"expected one of {listed}")

@@ -1,13 +1,13 @@
 """From a dataclass to the YAML that gives it back."""
 
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import yaml
 
 from ivideo.config.given import KIND
-from ivideo.config.schema import classes_of, element_of
+from ivideo.config.schema import classes_of, element_of, settable
 
 
 class _Dumper(yaml.SafeDumper):
@@ -29,7 +29,7 @@ def _plain(value: Any, hint: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
         kind = {KIND: type(value).__name__} if len(classes_of(hint)) > 1 else {}
-        return kind | {f.name: _plain(getattr(value, f.name), hints[f.name]) for f in fields(value) if f.init}
+        return kind | {f.name: _plain(getattr(value, f.name), hints[f.name]) for f in settable(type(value))}
     if isinstance(value, (tuple, list)):
         element = element_of(hint)
         return [_plain(item, element) for item in value]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from difflib import get_close_matches
+from inspect import get_annotations
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -10,6 +11,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from docstring_parser import parse_from_object
 
 from ivideo.config.given import KIND, Given, Tree, as_tree
+
+
+def settable(cls: Any) -> list[Field[Any]]:
+    """The fields that can be given: what a dataclass adds goes before what it inherits."""
+    own = get_annotations(cls)
+    return sorted((field for field in fields(cls) if field.init), key=lambda field: field.name not in own)
 
 
 def classes_of(hint: Any) -> list[Any]:
@@ -66,9 +73,7 @@ def leaves(cls: Any, tree: Tree | None = None, prefix: str = "", default: Any = 
     hints = get_type_hints(cls)
     owners = [owner for owner in reversed(cls.__mro__) if is_dataclass(owner)]  # docstrings stand where fields do
     docs = {entry.arg_name: entry.description or "" for owner in owners for entry in parse_from_object(owner).params}
-    for field in fields(cls):
-        if not field.init:
-            continue
+    for field in settable(cls):
         key, hint, value = f"{prefix}{field.name}", hints[field.name], default_of(field, default)
         classes = classes_of(hint)
         if len(classes) != 1:

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data.labour import performed
 from ivideo.data.moments import Moments
 from ivideo.data.npy import GrowingArray
 from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
 from ivideo.data.shards import ShardFolder, is_stored, new_shard
 from ivideo.data.sources.discovery import find
-from ivideo.data.sources.source import Item, Options
+from ivideo.data.sources.source import OPTIONAL, Item, Options, SourceOptions
 from ivideo.data.store import Damaged, EpisodeStore
 from ivideo.data.stored import FORMAT, ROW, TABLE, TEXT, VERSION, open_stored
 from ivideo.data.table import Kind
@@ -31,7 +32,7 @@ _LARGEST_SHARD, _SHARDS = 256, 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conversion:
+class Conversion(SourceOptions):
     """What to convert, and to what."""
 
     source: str
@@ -40,22 +41,8 @@ class Conversion:
     """Folder for the stored form; the same command goes on with one that was interrupted."""
     size: int = 64
     """Side of the square frames in pixels."""
-    camera: str | None = None
-    """Which view, in sources with several."""
-    key: str | None = None
-    """Which array of an .npz holds the frames."""
     crop: bool = True
     """Cut frames that are not square to their centre square; false squeezes them."""
-    split: str | None = None
-    """Only this part of a data set that has parts: "train", "valid" or "test"."""
-    classes: str | None = None
-    """A file that names the classes of Something-Something V2 to take, one template a line."""
-    robot: str | None = None
-    """Of RoboNet, only what this robot did."""
-    colours: str | None = None
-    """Order in which RLDS or RoboNet files keep colours, rgb or bgr, where it is not as is known."""
-    placeholder: int | None = None
-    """White frames in front of a single picture; null for 2."""
     limit: int | None = None
     """Convert at most so many episodes."""
     max_damaged: float = 0.01
@@ -68,10 +55,7 @@ class Conversion:
     """Episodes in a shard; null takes 256, or fewer where that would make fewer than 64 shards."""
 
     def __post_init__(self) -> None:
-        for name in ("size", "limit", "workers", "episodes_per_shard"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+        check_least(self, size=1, limit=1, workers=1, episodes_per_shard=1)
 
 
 def main(argv: list[str]) -> int:
@@ -106,8 +90,7 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
     source, out = Path(wanted.source).expanduser(), Path(wanted.out).expanduser()
     if is_stored(source, FORMAT):
         raise ValueError(f"{source} is in the stored form already; convert the episodes that it was made from")
-    shared = [field.name for field in fields(Options) if field.name in Conversion.__dataclass_fields__]
-    options = Options(**{name: getattr(wanted, name) for name in shared})
+    options = Options.of(wanted, size=wanted.size, crop=wanted.crop)
     items = find(source, wanted.limit, options)
     per_shard = wanted.episodes_per_shard or max(1, min(_LARGEST_SHARD, math.ceil(len(items) / _SHARDS)))
     plan = {
@@ -115,7 +98,7 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
         "version": VERSION,
         "source": source.name,
         "layout": items[0].layout.name,
-        **{name: getattr(wanted, name) for name in shared},
+        **{name: getattr(options, name) for name in ("size", "crop", *OPTIONAL)},
         "licence": wanted.licence,
         "items": len(items),
         "names": hashlib.sha256("\n".join(item.name for item in items).encode()).hexdigest(),

@@ -1,21 +1,22 @@
 """Mixtures: many data sets that are trained on together, each with a weight, a frame step and ways of its own."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ivideo import recipes
 from ivideo.config import load_config
-from ivideo.data.opening import open_episodes
+from ivideo.data.opening import read_episodes
+from ivideo.data.sources.source import Options, SourceOptions
 from ivideo.data.store import EpisodeStore
 from ivideo.files import read_lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MixtureSet:
-    """One data set of a mixture."""
+class MixtureSet(SourceOptions):
+    """One data set of a mixture; the file that `classes` names lies below the mixture's root."""
 
     name: str
     """What the set, and with it the domain of its episodes, is called."""
@@ -25,18 +26,6 @@ class MixtureSet:
     """Its share of the samples, in the unit of the other weights."""
     stride: int = 1
     """Frames of the episode from one frame of a window to the next: what makes frame rates alike."""
-    split: str | None = None
-    """Only this part of a data set that has parts."""
-    camera: str | None = None
-    """Which view, in layouts that have several."""
-    key: str | None = None
-    """Which array of an .npz holds the frames."""
-    colours: str | None = None
-    """Order in which the files keep colours, rgb or bgr, where it is not as is known of the set."""
-    classes: str | None = None
-    """A file below the root that names the classes of Something-Something V2 to take, one template a line."""
-    placeholder: int | None = None
-    """White frames in front of a single picture; null for 2."""
     augment: bool = True
     """Change framing and colours, where that is asked for."""
     tokenizer_only: bool = False
@@ -171,18 +160,11 @@ def open_mixture(
     for number, each in wanted:
         if each in missing:
             continue
-        episodes = open_episodes(
-            each.source if _is_address(each) else root / each.source,
-            size=size,
-            camera=each.camera,
-            key=each.key,
-            colours=each.colours,
-            split=each.split,
-            classes=None if each.classes is None else str(root / each.classes),
-            placeholder=each.placeholder,
-            limit=limit,
-            max_damaged=max_damaged,
-        )
+        options = Options.of(each, size=size)
+        if each.classes is not None:
+            options = replace(options, classes=str(root / each.classes))
+        place = each.source if _is_address(each) else root / each.source
+        episodes = read_episodes(place, options, limit=limit, max_damaged=max_damaged)
         if each.drop is not None:
             episodes = _without(episodes, root / each.drop)
         for part, into in zip(episodes.split(held_out), (train, held), strict=True):

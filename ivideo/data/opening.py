@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
 from ivideo.data.shards import is_stored
@@ -29,7 +30,7 @@ def open_episodes(
     split: str | None = None,
     classes: str | None = None,
     robot: str | None = None,
-    colours: str | None = None,
+    colours: Literal["rgb", "bgr"] | None = None,
     placeholder: int | None = None,
 ) -> EpisodeStore:
     """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
@@ -77,12 +78,6 @@ def open_episodes(
         ValueError: naming the file, what is wrong in it, what was expected and what to do; also before the episodes
             would take more memory than the machine has free.
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit}; expected at least 1 episode, or None for all")
-    if min_frames < 2:
-        raise ValueError(f"min_frames is {min_frames}; an episode needs at least 2, one to start from, one to predict")
-    if str(source) == PUSHING_TABLE and not Path(source).exists():
-        return EpisodeStore(pushing_table(limit or PUSHING_TABLE_EPISODES, seed, size), source=PUSHING_TABLE)
     options = Options(
         size=size,
         camera=None if camera is None else str(camera),
@@ -95,11 +90,30 @@ def open_episodes(
         colours=colours,
         placeholder=placeholder,
     )
+    return read_episodes(source, options, limit=limit, seed=seed, max_damaged=max_damaged)
+
+
+def read_episodes(
+    source: str | os.PathLike[str],
+    options: Options,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    max_damaged: float | None = None,
+) -> EpisodeStore:
+    """Return every episode at a place, as `open_episodes` does, which says what the arguments are."""
+    least = options.min_frames
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; expected at least 1 episode, or None for all")
+    if least < 2:
+        raise ValueError(f"min_frames is {least}; an episode needs at least 2, one to start from, one to predict")
+    if str(source) == PUSHING_TABLE and not Path(source).exists():
+        return EpisodeStore(pushing_table(limit or PUSHING_TABLE_EPISODES, seed, options.size), source=PUSHING_TABLE)
     if not str(source).strip():
         raise ValueError('no source is named; expected a file, a folder, or "pushing_table"')
     path = Path(source).expanduser()
     if is_stored(path, FORMAT):
-        return open_stored(path, size=size, limit=limit)
+        return open_stored(path, size=options.size, limit=limit)
     items = find(path, limit, options)
     quarantine = None
     if max_damaged is not None:

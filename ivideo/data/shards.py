@@ -25,7 +25,7 @@ from typing import Any, Self
 from numpy.typing import NDArray
 
 from ivideo.data.npy import save_array
-from ivideo.files import check_new_folder, digest, replace_file, sync
+from ivideo.files import check_new_folder, digest, read_json, replace_file, sync
 
 MANIFEST, PLAN, SHARD = "manifest.json", "plan.json", "shard.json"
 _NAME = re.compile(r"shard-\d{5,}")
@@ -77,7 +77,7 @@ class ShardFolder:
 
     def said(self, number: int) -> dict[str, Any]:
         """Return what the `shard.json` of a shard says."""
-        return read_json(self.path / shard_name(number) / SHARD)
+        return read_said(self.path / shard_name(number) / SHARD)
 
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Write an array beside the shards."""
@@ -132,7 +132,7 @@ def read_manifest(folder: Path, format_name: str, version: int) -> dict[str, Any
     """
     if not (folder / MANIFEST).is_file():
         raise ValueError(f"{folder} is not complete, it has no {MANIFEST}; say the command that makes it again")
-    manifest = read_json(folder / MANIFEST)
+    manifest = read_said(folder / MANIFEST)
     if manifest.get("format") != format_name:
         raise ValueError(f"{folder} holds {manifest.get('format')!r}; expected {format_name!r}")
     if manifest.get("version") != version:
@@ -147,7 +147,7 @@ def read_manifest(folder: Path, format_name: str, version: int) -> dict[str, Any
 def verify(folder: str | os.PathLike[str]) -> list[tuple[str, str]]:
     """Return every file of a stored folder that is not what was written, with what is wrong; all bytes are read."""
     path = Path(folder)
-    return list(_problems(path, read_json(path / MANIFEST), everything=True))
+    return list(_problems(path, read_said(path / MANIFEST), everything=True))
 
 
 def is_stored(folder: Path, format_name: str) -> bool:
@@ -155,7 +155,7 @@ def is_stored(folder: Path, format_name: str) -> bool:
     for name in (MANIFEST, PLAN):
         if (folder / name).is_file():
             try:
-                return bool(read_json(folder / name).get("format") == format_name)
+                return bool(read_said(folder / name).get("format") == format_name)
             except ValueError:
                 if any(folder.glob("shard-*")):
                     raise
@@ -166,17 +166,9 @@ def shard_name(number: int) -> str:
     return f"shard-{number:05d}"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return a JSON object; ValueError names the file that holds none."""
-    if path.stat().st_size > _MAX_JSON:
-        raise ValueError(f"{path}: {path.stat().st_size} bytes; expected at most {_MAX_JSON}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: no valid JSON ({error}); the file is damaged: make the folder anew") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: a JSON {type(content).__name__}; expected an object: make the folder anew")
-    return content
+def read_said(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a stored folder says; ValueError names one that is damaged."""
+    return read_json(path, what="what a stored folder says of itself", most=_MAX_JSON, remedy="make the folder anew")
 
 
 def described(file: Path) -> dict[str, Any]:
@@ -207,9 +199,9 @@ def _problems(folder: Path, manifest: dict[str, Any], *, everything: bool) -> It
 def _begun(path: Path) -> dict[str, Any] | None:
     """The plan of what is in a folder; None where nothing was begun."""
     if (path / MANIFEST).is_file():
-        return dict(read_json(path / MANIFEST).get("plan", {}))
+        return dict(read_said(path / MANIFEST).get("plan", {}))
     if (path / PLAN).is_file():
-        return read_json(path / PLAN)
+        return read_said(path / PLAN)
     return None
 
 

@@ -12,8 +12,8 @@ from ivideo.config import parse
 from ivideo.data.check.reading import find_all
 from ivideo.data.curves import LANES, strip_with_curves, video_with_curves
 from ivideo.data.names import plain
-from ivideo.data.opening import PUSHING_TABLE, open_episodes
-from ivideo.data.sources.source import Options
+from ivideo.data.opening import PUSHING_TABLE, read_episodes
+from ivideo.data.sources.source import Options, SourceOptions
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
 from ivideo.files import check_new_file
@@ -23,27 +23,13 @@ COLUMNS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Show:
+class Show(SourceOptions):
     """What to show."""
 
     source: str
     """A file, a folder of episodes, or "pushing_table"."""
     size: int = 64
     """Side of the frames in pixels."""
-    camera: str | None = None
-    """Which view, in sources with several."""
-    key: str | None = None
-    """Which array of an .npz or HDF5 file holds the frames."""
-    split: str | None = None
-    """Only this part of a data set that has parts: "train", "valid" or "test"."""
-    classes: str | None = None
-    """A file that names the classes of Something-Something V2 to take, one template a line."""
-    robot: str | None = None
-    """Of RoboNet, only what this robot did."""
-    colours: str | None = None
-    """The order in which RLDS or RoboNet files keep colours, "rgb" or "bgr"; null for what is known."""
-    placeholder: int | None = None
-    """White frames in front of a single picture; null for 2."""
     limit: int | None = None
     """Open at most so many episodes."""
     rows: int = 8
@@ -69,18 +55,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"rows is {wanted.rows}; expected at least 1 episode to draw")
     if wanted.episode is not None:
         return _show_one(wanted, wanted.episode, out)
-    store = open_episodes(
-        wanted.source,
-        size=wanted.size,
-        camera=wanted.camera,
-        key=wanted.key,
-        limit=wanted.limit,
-        split=wanted.split,
-        classes=wanted.classes,
-        robot=wanted.robot,
-        colours=wanted.colours,
-        placeholder=wanted.placeholder,
-    )
+    store = read_episodes(wanted.source, Options.of(wanted, size=wanted.size), limit=wanted.limit)
     print("\n".join(describe(store)))
     if out is not None:
         chosen = torch.linspace(0, len(store) - 1, min(wanted.rows, len(store))).round().long().tolist()
@@ -103,17 +78,7 @@ def _show_one(wanted: Show, asked: str, out: Path | None) -> int:
 
 def _open_one(wanted: Show, asked: str) -> Episode:
     """Read one episode of a source, and no other."""
-    options = Options(
-        size=wanted.size,
-        min_frames=1,
-        camera=wanted.camera,
-        key=wanted.key,
-        split=wanted.split,
-        classes=wanted.classes,
-        robot=wanted.robot,
-        colours=wanted.colours,
-        placeholder=wanted.placeholder,
-    )
+    options = Options.of(wanted, size=wanted.size, min_frames=1)
     # The table would play a hundred episodes for the sake of one.
     is_number = wanted.source == PUSHING_TABLE and asked.isdecimal()
     items = find_all(wanted.source, int(asked) + 1 if is_number else wanted.limit, options).items

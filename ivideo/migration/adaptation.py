@@ -9,7 +9,8 @@ from ivideo.migration import promises, sequence
 from ivideo.migration.changes import Changes
 from ivideo.migration.report import Line, Migration, Promise, lines
 from ivideo.migration.sequence import PARTS, Sequence
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer, elastic
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ivideo.config.limits import check_least
 from ivideo.layout import layout_of
-from ivideo.world_model import WorldModelConfig
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig
 from tokenizer.elastic import check_change
 
@@ -40,10 +41,7 @@ class Changes:
     """Whether the first context frame is the goal: the published layout cannot say it of the goal model."""
 
     def __post_init__(self) -> None:
-        for name in ("views", "context_frames", "resolution", "stem_stride", "patch_size", "max_positions"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+        check_least(self, views=1, context_frames=1, resolution=1, stem_stride=1, patch_size=1, max_positions=1)
         if self.action_dim is not None and self.action_dim < 0:
             raise ValueError(f"action_dim is {self.action_dim}; expected 0, for no actions, or more")
 

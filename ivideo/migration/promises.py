@@ -5,7 +5,7 @@ from dataclasses import fields
 
 from ivideo.layout import layout_of
 from ivideo.migration.report import Promise, Strength
-from ivideo.world_model import WorldModelConfig
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig
 
 

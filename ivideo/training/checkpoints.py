@@ -12,7 +12,6 @@
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -26,6 +25,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from ivideo.files import digest, sync
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -67,7 +68,7 @@ def publish(
         if final.exists():
             _discard(final)
         stage.rename(final)
-        _sync(folder)
+        sync(folder)
     except OSError as error:
         raise OSError(
             f"cannot save the checkpoint of step {step} in {folder} ({error.strerror or error}); earlier checkpoints "
@@ -116,13 +117,13 @@ def damage(path: Path) -> str:
         return f"{MANIFEST} is missing or unreadable"
     if not whole:
         return f"{MANIFEST} is not what was written"
-    for name, (size, digest) in files.items():
+    for name, (size, summed) in files.items():
         file = path / name
         if not file.is_file():
             return f"{name} is missing"
         if file.stat().st_size != size:
             return f"{name} has {file.stat().st_size} bytes, written were {size}"
-        if _digest(file) != digest:
+        if digest(file) != summed:
             return f"{name} is not what was written: its SHA-256 differs"
     return ""
 
@@ -160,13 +161,13 @@ def _write(stage: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapp
     (stage / STATE).write_text(json.dumps(state, allow_nan=False), encoding="utf-8")
     files = sorted(stage.iterdir())
     for file in files:
-        _sync(file)
-    entries = {file.name: {"bytes": file.stat().st_size, "sha256": _digest(file)} for file in files}
+        sync(file)
+    entries = {file.name: {"bytes": file.stat().st_size, "sha256": digest(file)} for file in files}
     manifest = stage / MANIFEST
     manifest.write_text(_manifest(str(torch.__version__), entries), encoding="utf-8")
-    _sync(manifest)
+    sync(manifest)
     stage.chmod(0o755)
-    _sync(stage)
+    sync(stage)
 
 
 def _manifest(version: str, files: Mapping[str, Any]) -> str:
@@ -180,17 +181,3 @@ def _discard(path: Path) -> None:
     grave = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     path.rename(grave / path.name)
     shutil.rmtree(grave, ignore_errors=True)
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    """Have the system put a file, or a folder's list of names, on the disk now."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

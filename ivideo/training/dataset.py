@@ -6,23 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ivideo.data import Augmentation, EpisodeStore, SegmentSampler, open_episodes
+from ivideo.data import Augmentation, EpisodeStore, SegmentSampler
 from ivideo.data.mixture import MixedStore, load_mixture, open_mixture
 from ivideo.data.mixture_sampler import MixtureSampler
+from ivideo.data.opening import read_episodes
 from ivideo.data.sampler import Sampler
 from ivideo.data.segments import FrameOrder
+from ivideo.data.sources.source import OPTIONAL, Options, SourceOptions
 from ivideo.episode import Batch
 from ivideo.training.process import is_first
 from ivideo.world_model import WorldModel
 
 Episodes = EpisodeStore | MixedStore
 """What a run is about: episodes of one kind, or of a mixture's many."""
-_SOURCE_OPTIONS = ("camera", "key", "split", "classes", "robot", "colours", "placeholder")
-"""Settings that say how one source is read; the sets of a mixture have their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataConfig:
+class DataConfig(SourceOptions):
     """Where episodes come from and how windows are cut out of them."""
 
     source: str = "pushing_table"
@@ -35,20 +35,6 @@ class DataConfig:
     """Do without the sets of a mixture that are not there, and say what remains."""
     size: int | None = None
     """Side of the square frames in pixels; null takes the model's resolution."""
-    camera: str | None = None
-    """Which view, in layouts that have several."""
-    key: str | None = None
-    """Which array of an .npz holds the frames."""
-    split: str | None = None
-    """Only this part, train, valid or test, of a data set that has parts."""
-    classes: str | None = None
-    """A file that names the classes of Something-Something V2 to take, one template a line."""
-    robot: str | None = None
-    """Of RoboNet, only what this robot did."""
-    colours: Literal["rgb", "bgr"] | None = None
-    """How RLDS or RoboNet files keep colours, where it is not as is known."""
-    placeholder: int | None = None
-    """White frames in front of a single picture."""
     crop: bool = True
     """Cut frames that are not square to their centre square; false squeezes them."""
     limit: int | None = None
@@ -74,7 +60,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.mixture is not None:
-            for name in (*_SOURCE_OPTIONS, "held_out_source", "subset"):
+            for name in (*OPTIONAL, "held_out_source", "subset"):
                 if getattr(self, name) is not None:
                     raise ValueError(f"{name} is for one source, and a mixture has many; leave one of the two out")
             if self.stride != 1:
@@ -122,13 +108,8 @@ class DataConfig:
         return windows.batch(0, min(count, windows.windows))
 
     def _read(self, source: str, size: int, limit: int | None) -> EpisodeStore:
-        store = open_episodes(
-            source,
-            size=size,
-            crop=self.crop,
-            limit=limit,
-            max_damaged=self.max_damaged,
-            **{name: getattr(self, name) for name in _SOURCE_OPTIONS},
+        store = read_episodes(
+            source, Options.of(self, size=size, crop=self.crop), limit=limit, max_damaged=self.max_damaged
         )
         _tell(f"left out {damaged.name}: {damaged.reason}" for damaged in store.damaged)
         return store

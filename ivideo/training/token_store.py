@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ivideo.data.npy import mapped
 from ivideo.data.segments import FrameOrder, History
-from ivideo.data.shards import SHARD, read_json, read_manifest, shard_name
+from ivideo.data.shards import SHARD, read_manifest, read_said, shard_name
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, VideoTokenizer
 
@@ -150,7 +150,7 @@ class TokenStore:
         return arrays
 
     def _said(self, shard: int) -> list[str]:
-        return [str(text) for text in read_json(self.folder / shard_name(shard) / SHARD)["instructions"]]
+        return [str(text) for text in read_said(self.folder / shard_name(shard) / SHARD)["instructions"]]
 
 
 def open_tokens(folder: Path) -> TokenStore:

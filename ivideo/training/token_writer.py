@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data.npy import GrowingArray
 from ivideo.data.sampler import Sampler
 from ivideo.data.shards import ShardFolder, new_shard
@@ -52,10 +53,7 @@ class Tokenization:
     """Windows in a shard, what an interruption costs at most."""
 
     def __post_init__(self) -> None:
-        for name in ("windows", "rows_per_shard", "context_frames"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1")
+        check_least(self, windows=1, rows_per_shard=1, context_frames=1)
 
 
 def main(argv: list[str]) -> int:

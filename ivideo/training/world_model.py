@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ivideo.checkpoint import save
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data import EpisodeStore
 from ivideo.data.mixture import MixedStore
 from ivideo.data.sampler import numbered
@@ -33,7 +34,8 @@ from ivideo.training.share import batches_per_update
 from ivideo.training.token_cache import StoredTokens, TokenCache
 from ivideo.training.token_store import TokenKey, open_tokens
 from ivideo.training.weights import start_from, with_context
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 
 RANGED = 2000
 """Episodes of a domain that are looked at for the range of its actions, where the config states none."""
@@ -76,10 +78,7 @@ class WorldModelTraining:
     """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
-        for name in ("context_frames", "token_cache", "token_cache_refresh"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1, or null")
+        check_least(self, context_frames=1, token_cache=1, token_cache_refresh=1)
         if self.token_cache and self.token_store:
             raise ValueError("token_cache and token_store are two ways to the same codes; leave one of them out")
         if self.lora is not None and self.init is None:

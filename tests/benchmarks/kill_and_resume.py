@@ -17,7 +17,7 @@ from killed_run import Leg, outcome, run_leg
 
 from ivideo.training import checkpoints
 
-CALLS = ("_sync", "_digest", "save_file", "_write", "_discard", "publish")
+CALLS = ("sync", "digest", "save_file", "_write", "_discard", "publish")
 
 
 def moment(draw: random.Random, seconds: float, *, inside: bool) -> Leg:

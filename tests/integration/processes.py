@@ -22,12 +22,13 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER, clips
 
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch
 from ivideo.training import LoopConfig, OptimizerConfig, RunConfig, RunFolder, fit
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 LOOP = LoopConfig(steps=6, batch_size=2, log_every=1, evaluate_every=None, checkpoint_every=3, accelerator="cpu")
@@ -42,14 +43,6 @@ def world_model(**changes: Any) -> WorldModel:
     model = WorldModel(VideoTokenizer(TINY_TOKENIZER).requires_grad_(False), config).train()
     model.tokenizer.eval()
     return model
-
-
-def clips(index: int) -> Batch:
-    generator = torch.Generator().manual_seed(index)
-    return Batch(
-        frames=torch.randint(0, 255, (2, 4, 3, 32, 32), generator=generator, dtype=torch.uint8),
-        actions=torch.randn(2, 3, 2, generator=generator),
-    )
 
 
 def joined(index: int) -> Batch:

@@ -21,7 +21,8 @@ from ivideo.heads import HeadsConfig
 from ivideo.training import LoopConfig, OptimizerConfig, fit
 from ivideo.training.held_out import dream
 from ivideo.training.weights import start_from
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
 

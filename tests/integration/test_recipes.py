@@ -17,7 +17,8 @@ from ivideo.training import checkpoints
 from ivideo.training.dataset import DataConfig, Episodes
 from ivideo.training.tokenizer import TokenizerTraining, train_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer, losses
 from transformer import TransformerConfig
 
@@ -48,7 +49,7 @@ class Mean(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
     monkeypatch.setattr(losses, "load_lpips", lambda backbone, heads: Mean())
 
 

@@ -24,7 +24,8 @@ from ivideo.training.token_store import TokenStore
 from ivideo.training.token_writer import Tokenization, main, tokenize
 from ivideo.training.weights import find_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
 

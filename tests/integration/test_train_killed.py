@@ -17,13 +17,13 @@ RUNS: dict[str, tuple[str, list[tuple[str, int]]]] = {
     "tokenizer": ("tokenizer", []),
     "world model": ("world model", []),
     "linear": ("linear", []),
-    "while a file is put on the disk": ("linear", [("_sync", 9), ("_sync", 3)]),
-    "while hashing": ("linear", [("_digest", 5), ("_digest", 2)]),
+    "while a file is put on the disk": ("linear", [("sync", 9), ("sync", 3)]),
+    "while hashing": ("linear", [("digest", 5), ("digest", 2)]),
     "before the second checkpoint": ("linear", [("publish", 2), ("publish", 3)]),
     "while an old checkpoint is deleted": ("linear", [("_discard", 1), ("_discard", 2)]),
     "while tensors are written": ("linear", [("save_file", 4), ("save_file", 1)]),
-    "a tokenizer": ("tokenizer", [("_digest", 6), ("save_file", 4)]),
-    "a world model": ("world model", [("publish", 3), ("_sync", 8)]),
+    "a tokenizer": ("tokenizer", [("digest", 6), ("save_file", 4)]),
+    "a world model": ("world model", [("publish", 3), ("sync", 8)]),
 }
 KILLED = [name for name, (_, legs) in RUNS.items() if legs]
 

@@ -53,7 +53,7 @@ run: {tensorboard: false}
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
 
 
 def store(seed: int, episodes: int) -> EpisodeStore:

@@ -12,7 +12,8 @@ from ivideo import read_video
 from ivideo.cli import main
 from ivideo.embedding import EmbeddingConfig
 from ivideo.heads import HeadsConfig
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 from transformer import Sampling
 

@@ -21,7 +21,8 @@ from ivideo.embodiments import Domain
 from ivideo.heads import HeadsConfig, symlog
 from ivideo.tokens import TokenBatch
 from ivideo.training.weights import start_from
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig, VideoTokenizer
 from tokenizer.checkpoint import save_tokenizer
 from transformer import Sampling, TransformerConfig

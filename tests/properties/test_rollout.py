@@ -14,7 +14,8 @@ from ivideo import drawing
 from ivideo.data import SegmentSampler
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Batch, Episode
-from ivideo.world_model import Precision, WorldModel, WorldModelConfig
+from ivideo.world_model import Precision, WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from transformer import Sampling, Transformer
 
 

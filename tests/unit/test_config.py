@@ -256,3 +256,30 @@ def test_the_tokenizers_config_round_trips(tmp_path: Path) -> None:
     config = TokenizerConfig(channels=(32, 64, 64), dropout=0.0, quantizer=EMAVQ())
     save_config(config, tmp_path / "saved.yaml")
     assert load_config(TokenizerConfig, tmp_path / "saved.yaml") == config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What several have."""
+
+    camera: str = "top"
+    """Which view."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heir(Shared):
+    """What has more."""
+
+    rows: int = 8
+    """How many."""
+
+
+def test_what_a_dataclass_adds_stands_before_what_it_inherits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(Heir, ["--help"], prog="test")
+    said = capsys.readouterr().out
+    assert said.index("How many.") < said.index("Which view.")
+    save_config(Heir(), tmp_path / "heir.yaml")
+    assert (tmp_path / "heir.yaml").read_text() == "rows: 8\ncamera: top\n"

@@ -87,7 +87,7 @@ def test_the_manifest_says_what_is_there(tmp_path: Path) -> None:
     episodes = made(7)
     save_episodes(tmp_path / "raw", episodes)
     convert(conversion_of(tmp_path / "raw", tmp_path / "out", licence="CC BY 4.0"))
-    manifest = shards.read_json(tmp_path / "out" / "manifest.json")
+    manifest = shards.read_said(tmp_path / "out" / "manifest.json")
     assert (manifest["episodes"], manifest["frames"]) == (7, sum(map(len, episodes)))
     assert manifest["licence"] == "CC BY 4.0"
     every = torch.cat([episode.actions for episode in episodes if episode.actions is not None])

@@ -117,7 +117,7 @@ def test_every_layout_is_recognised_shown_and_read_the_same_from_threads(
 def test_an_option_that_a_layout_does_not_know_is_an_error(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / "data")
     layout = next(layout for layout in LAYOUTS if layout.name == name)
-    given = {name: 3 if name == "placeholder" else "strange" for name in OPTIONAL}
+    given = {name: {"placeholder": 3, "colours": "bgr"}.get(name, "strange") for name in OPTIONAL}
     assert set(OPTIONAL) < {field.name for field in fields(Options)}
     for option, value in given.items():
         if option not in layout.knows:
@@ -125,9 +125,14 @@ def test_an_option_that_a_layout_does_not_know_is_an_error(tmp_path: Path, name:
                 ValueError, match=rf"{option} is {value!r}, but the layout '{re.escape(name)}' knows no"
             ):
                 open_episodes(tmp_path / "data", **{option: value})
-        elif option != "placeholder":
+        elif value == "strange":
             with pytest.raises((ValueError, FileNotFoundError), match="strange"):
                 open_episodes(tmp_path / "data", **{option: value})
+
+
+def test_colours_that_there_are_not_are_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="colours is 'gbr'; expected 'rgb' or 'bgr'"):
+        show.main([str(tmp_path), "--colours", "gbr"])
 
 
 def test_every_layout_and_option_is_described() -> None:

@@ -111,7 +111,7 @@ def test_every_flipped_bit_of_a_tensor_file_is_found(tmp_path: Path) -> None:
         assert "model.safetensors" in checkpoints.damage(path.parent)
 
 
-CALLS = [("os", "fsync"), ("path", "rename"), ("path", "write_text"), ("module", "save_file"), ("module", "_digest")]
+CALLS = [("os", "fsync"), ("path", "rename"), ("path", "write_text"), ("module", "save_file"), ("module", "digest")]
 
 
 @pytest.mark.parametrize(("owner", "call"), CALLS)

@@ -11,7 +11,7 @@ from ivideo.config import load_config
 from ivideo.layout import layout_of
 from ivideo.training.tokenizer import TokenizerTraining
 from ivideo.training.world_model import WorldModelTraining
-from ivideo.world_model import WorldModelConfig
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import TokenizerConfig
 from transformer import TransformerConfig
 

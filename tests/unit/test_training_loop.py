@@ -34,7 +34,7 @@ from ivideo.training.progress import Progress
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
 
 
 LOOP = LoopConfig(steps=20, log_every=5, evaluate_every=10, checkpoint_every=5, accelerator="cpu")

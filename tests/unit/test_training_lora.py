@@ -4,20 +4,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import TINY_TOKENIZER, TINY_TRANSFORMER
+from tiny import TINY_TOKENIZER, TINY_TRANSFORMER, clips
 
 from ivideo.embedding import EmbeddingConfig
-from ivideo.episode import Batch
 from ivideo.training import LoopConfig, OptimizerConfig, RunConfig, RunFolder, checkpoints, fit
 from ivideo.training.lora import LoRAConfig, adapt, merged
 from ivideo.training.world_model import WorldModelTraining
-from ivideo.world_model import WorldModel, WorldModelConfig
+from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
 from tokenizer import VideoTokenizer
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
 
 
 def build(lora: LoRAConfig | None) -> WorldModel:
@@ -27,14 +27,6 @@ def build(lora: LoRAConfig | None) -> WorldModel:
     if lora is not None:
         adapt(model, lora)
     return model
-
-
-def clips(index: int) -> Batch:
-    generator = torch.Generator().manual_seed(index)
-    return Batch(
-        frames=torch.randint(0, 255, (2, 4, 3, 32, 32), generator=generator, dtype=torch.uint8),
-        actions=torch.randn(2, 3, 2, generator=generator),
-    )
 
 
 def train(steps: int, folder: Path, *, resume: bool = False) -> WorldModel:

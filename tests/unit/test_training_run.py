@@ -14,7 +14,7 @@ from ivideo.training.run import RunConfig, RunFolder
 
 @pytest.fixture(autouse=True)
 def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoints, "_sync", lambda path: None)
+    monkeypatch.setattr(checkpoints, "sync", lambda path: None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ivideo.config import parse
+from ivideo.config.limits import check_least
 from ivideo.data.check import report
 from ivideo.data.check.inspection import inspect
 from ivideo.data.check.reading import find_all
 from ivideo.data.check.trial import try_out
-from ivideo.data.sources.source import Options
+from ivideo.data.sources.source import Options, SourceOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(SourceOptions):
     """What to check, and how."""
 
     source: str
@@ -28,20 +29,6 @@ class Check:
     """Processes that read; each holds one episode at a time."""
     size: int | None = None
     """Decode to this side, for videos too large for memory; mixed sizes then go unseen."""
-    camera: str | None = None
-    """Which view, in sources with several."""
-    key: str | None = None
-    """Which array of an .npz or HDF5 file holds the frames."""
-    split: str | None = None
-    """Only this part of a data set that has parts: "train", "valid" or "test"."""
-    classes: str | None = None
-    """A file that names the classes of Something-Something V2 to take, one template a line."""
-    robot: str | None = None
-    """Of RoboNet, only what this robot did."""
-    colours: str | None = None
-    """The order in which RLDS or RoboNet files keep colours, "rgb" or "bgr"; null for what is known."""
-    placeholder: int | None = None
-    """White frames in front of a single picture; null for 2."""
     moving: int = 1000
     """Of how many episodes, evenly chosen, to compare actions and rewards with motion; 0 leaves that out."""
     pictures: int = 40
@@ -52,13 +39,7 @@ class Check:
     """Instead of checking, plant every kind of fault into every fifth episode, in memory, and count what is found."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("moving", 0), ("pictures", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected at least {least}")
-        for name in ("limit", "size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; expected at least 1, or nothing")
+        check_least(self, workers=1, moving=0, pictures=0, limit=1, size=1)
 
 
 def main(argv: list[str]) -> int:
@@ -70,17 +51,7 @@ def main(argv: list[str]) -> int:
         description="Read every episode of a data set and say what is wrong with it.",
         positional=("source",),
     )
-    options = Options(
-        size=wanted.size,
-        min_frames=1,
-        camera=wanted.camera,
-        key=wanted.key,
-        split=wanted.split,
-        classes=wanted.classes,
-        robot=wanted.robot,
-        colours=wanted.colours,
-        placeholder=wanted.placeholder,
-    )
+    options = Options.of(wanted, size=wanted.size, min_frames=1)
     if wanted.trial:
         return _trial(wanted, options)
     out = None if wanted.out is None else Path(wanted.out)

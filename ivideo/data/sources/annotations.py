@@ -1,28 +1,19 @@
 """The `.json` beside a video, read with one clear error for each way in which it can be wrong."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ivideo.data.sources.source import Array
+from ivideo.files import read_json
 
 MAX_BYTES = 256 * 2**20
 
 
 def load(path: Path) -> dict[str, Any]:
     """Return the annotation, a JSON object."""
-    size = path.stat().st_size
-    if size == 0 or size > MAX_BYTES:
-        raise ValueError(f"{path}: {size} bytes; expected a JSON annotation of 1 byte to {MAX_BYTES // 2**20} MiB")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: no valid JSON ({error}); truncated or damaged, fetch it again") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: a JSON {type(found).__name__}; expected an object with the episode's annotation")
-    return found
+    return read_json(path, what="the episode's annotation", most=MAX_BYTES, remedy="fetch it again")
 
 
 def table(path: Path, annotation: dict[str, Any], key: str, columns: int | None = None) -> Array:

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -19,8 +19,32 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How to open episodes. The first three are for every layout, of the others each layout knows some."""
+class SourceOptions:
+    """How the files of one source are read; each layout knows some of it."""
+
+    camera: str | None = None
+    """Which view, in sources with several."""
+    key: str | None = None
+    """Which array of an .npz or HDF5 file holds the frames."""
+    split: str | None = None
+    """Only this part of a data set that has parts: "train", "valid" or "test"."""
+    classes: str | None = None
+    """A file that names the classes of Something-Something V2 to take, one template a line."""
+    robot: str | None = None
+    """Of RoboNet, only what this robot did."""
+    colours: Literal["rgb", "bgr"] | None = None
+    """The order in which RLDS or RoboNet files keep colours; null for what is known."""
+    placeholder: int | None = None
+    """White frames in front of a single picture; null for 2."""
+
+
+OPTIONAL = tuple(field.name for field in fields(SourceOptions))
+"""The options that only some layouts know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(SourceOptions):
+    """How episodes are opened: what every layout knows, beside what belongs to the source."""
 
     size: int | None = 64
     """Side of the square frames in pixels; None keeps them as they are."""
@@ -28,24 +52,12 @@ class Options:
     """Cut frames that are not square to their centre square; False squeezes them."""
     min_frames: int = 2
     """Refuse shorter episodes."""
-    camera: str | None = None
-    """Which view."""
-    key: str | None = None
-    """Which array holds the frames."""
-    split: str | None = None
-    """Only this part of the data set, such as "train"."""
-    classes: str | None = None
-    """A file that names the kinds of action to take, one a line."""
-    robot: str | None = None
-    """Only what this robot did."""
-    colours: str | None = None
-    """The order in which the files keep colours, "rgb" or "bgr"; None for what is known of the data set."""
-    placeholder: int | None = None
-    """White frames in front of a single picture; None for 2."""
 
-
-OPTIONAL = ("camera", "key", "split", "classes", "robot", "colours", "placeholder")
-"""The options that only some layouts know."""
+    @classmethod
+    def of(cls, source: SourceOptions, *, size: int | None, crop: bool = True, min_frames: int = 2) -> Self:
+        """Return the options that settings of some verb or run say of their source, with the rest."""
+        said = {name: getattr(source, name) for name in OPTIONAL}
+        return cls(size=size, crop=crop, min_frames=min_frames, **said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
