@@ -111,6 +111,20 @@ def test_where_a_single_frame_fits_none_is_kept(heads: bool) -> None:
         assert torch.equal(run(model, model.start(clip(2)), actions[:, frame:], 1).ids[:, 0], ids[:, frame])
 
 
+def test_a_reward_that_waits_is_not_forgotten_with_its_frame() -> None:
+    model = short(EmbeddingConfig(action_dim=2), heads=True, fits=1)
+    actions = actions_for(model, 5)
+    assert actions is not None
+    one = other = model.start(clip(2))
+    for frame in range(5):
+        one, at_once = model.step(one, actions[:, frame])
+        other, later = model.step(other, actions[:, frame], reward=False)
+        if frame:
+            torch.testing.assert_close(later.earlier_reward, expected.reward)
+            torch.testing.assert_close(later.earlier_terminal, expected.terminal)
+        expected = at_once
+
+
 def test_where_no_frame_fits_a_clear_error() -> None:
     model = short(EmbeddingConfig(), fits=0)
     with pytest.raises(ValueError, match=r"leaves no room for a frame after 33 of context"):
