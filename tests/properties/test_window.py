@@ -1,6 +1,7 @@
 """A rollout past the position limit goes on from the context and its latest frames, in memory that stays the same."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -116,13 +117,14 @@ def test_a_reward_that_waits_is_not_forgotten_with_its_frame() -> None:
     actions = actions_for(model, 5)
     assert actions is not None
     one = other = model.start(clip(2))
+    told = []
     for frame in range(5):
         one, at_once = model.step(one, actions[:, frame])
         other, later = model.step(other, actions[:, frame], reward=False)
-        if frame:
-            torch.testing.assert_close(later.earlier_reward, expected.reward)
-            torch.testing.assert_close(later.earlier_terminal, expected.terminal)
-        expected = at_once
+        told.append((at_once, later))
+    for (at_once, _), (_, later) in pairwise(told):
+        torch.testing.assert_close(later.earlier_reward, at_once.reward)
+        torch.testing.assert_close(later.earlier_terminal, at_once.terminal)
 
 
 def test_where_no_frame_fits_a_clear_error() -> None:
