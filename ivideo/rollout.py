@@ -116,7 +116,7 @@ def step(
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
         untold=drawn.untold,
     )
-    waited = None if before.unread is None else _waited(model, before) if state.unread is None else drawn.first
+    waited = _waited(model, before) if state.unread is None else drawn.first
     return after, Prediction(
         frame=frames_of(model, after, slice(-1, None))[:, 0] if decode else None,
         codes=codes,
@@ -129,7 +129,7 @@ def step(
 
 
 def _waited(model: "WorldModel", state: RolloutState) -> Float[Tensor, "b d"] | None:
-    """The state of a last token that would be forgotten unread, where a head looks at it."""
+    """The state of a last token that is forgotten unread, for the heads that look at it; None where there is none."""
     if state.unread is None or not model.heads.read_last_token:
         return None
     hidden, _ = model.transformer.extend(state.unread, state.cache)

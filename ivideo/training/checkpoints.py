@@ -157,11 +157,12 @@ def read(path: Path) -> Checkpoint:
 
 def _state(path: Path) -> dict[str, Any]:
     """What the state.json of a checkpoint says; ValueError, naming it, where that is more than a run ever writes."""
+    text = _text(path / STATE)
     try:
-        state = json.loads(_text(path / STATE))
+        state = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"{STATE} is nested too deeply") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise ValueError(f"{STATE} is no valid JSON ({error})") from error
     if not isinstance(state, dict):
         raise ValueError(f"{STATE} holds a JSON {type(state).__name__}, not an object")
@@ -172,7 +173,7 @@ def _text(file: Path) -> str:
     """A JSON file's text; ValueError, before it is read, for one larger than any that a run writes."""
     if (size := file.stat().st_size) > _MAX_JSON:
         raise ValueError(f"{file.name} has {size} bytes, at most {_MAX_JSON} are read")
-    return file.read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _write(stage: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:

@@ -81,6 +81,7 @@ real = json.dumps
 STRANGE = {
     "nested too deeply": "[" * 100_000 + "]" * 100_000,
     "no valid JSON": '{"step": ',
+    "Exceeds the limit": '{"step": ' + "1" * 5000 + "}",
     "a JSON list, not an object": "[1]",
     "at most": " " * 2000 + "{}",
 }

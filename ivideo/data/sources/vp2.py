@@ -46,7 +46,7 @@ def read(item: Item, options: Options) -> Episode:
     path = item.path
     with opened(path) as file:
         if item.part is None:
-            _chosen(path, file, None)  # which says why it could not be opened
+            _chosen(path, file, None)  # which says what is wrong with it
         demo = member(path, file, f"data/{item.part}")
         if demo is None:
             raise ValueError(f"{path}: there is no episode {item.part!r} below 'data'; the file is damaged")
