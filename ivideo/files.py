@@ -130,6 +130,8 @@ def sync(path: Path) -> None:
 
 def nearby(path: Path) -> str:
     """What to say of a path that does not exist: what is spelt most like it, else what there is in its place."""
+    if path.is_symlink():
+        return "it is a link that leads nowhere, or to itself"
     parent, names = _neighbours(path)
     near = near_names(path)
     if near:

@@ -84,7 +84,7 @@ def step(
     actions = _row_actions(model, state, action)
     if guidance:
         state = _guided(state, actions, guidance, guess)
-    state = with_room(model, state)
+    before, state = state, with_room(model, state)
     layout, book = model.layout, model.tokenizer.dynamics_codebook
     told = state.told(actions)
     entered, additions = _entered(model, state, told, state.unread)
@@ -116,15 +116,24 @@ def step(
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
         untold=drawn.untold,
     )
+    waited = _waited(model, before) if state.unread is None else drawn.first
     return after, Prediction(
         frame=frames_of(model, after, slice(-1, None))[:, 0] if decode else None,
         codes=codes,
         reward=model.heads.rewards(drawn.hidden) if task.reads_last else None,
         terminal=model.heads.terminals(drawn.hidden) if task.reads_last else None,
-        earlier_reward=None if state.unread is None else model.heads.rewards(drawn.first),
-        earlier_terminal=None if state.unread is None else model.heads.terminals(drawn.first),
+        earlier_reward=None if waited is None else model.heads.rewards(waited),
+        earlier_terminal=None if waited is None else model.heads.terminals(waited),
         log_likelihood=drawn.log_likelihood,
     )
+
+
+def _waited(model: "WorldModel", state: RolloutState) -> Float[Tensor, "b d"] | None:
+    """The state of a last token that is forgotten unread, for the heads that look at it; None where there is none."""
+    if state.unread is None or not model.heads.read_last_token:
+        return None
+    hidden, _ = model.transformer.extend(state.unread, state.cache)
+    return hidden[:, -1]
 
 
 def frames_of(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[Tensor, "b f 3 h w"]:

@@ -114,16 +114,19 @@ class KVCache:
         """Every row `count` times: row i becomes rows `i * count` to `i * count + count - 1`.
 
         What the rows hold becomes their branches' common prefix and is not copied; what branches hold of their own
-        is, when they are forked again. `capacity` own positions are allocated at once.
+        is, when they are forked again. Room for `capacity` positions more is allocated at once; a single branch that
+        has it already is the value itself.
         """
         if count < 1:
             raise ValueError(f"cannot fork a cache into {count}; the count must be at least 1")
+        wanted = self.capacity if capacity is None else self.own + capacity
         if count == 1:
-            return self
+            enough = min(wanted, self.max_positions - (self.length - self.own)) <= self.capacity
+            return self if enough else self._repeat(1, wanted)
         if self.prefix is None:
             fresh = self._allocate(self.batch * count, 0, capacity or 0)
             return replace(fresh, prefix=self, forks=count)
-        return self._repeat(count, self.capacity if capacity is None else capacity)
+        return self._repeat(count, wanted)
 
     def select(self, rows: Int[Tensor, "n"], *, capacity: int | None = None) -> "KVCache":
         """The given rows in the given order; a row may be left out or repeated. A prefix of one row is not copied."""

@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
     for damaged in store.damaged:
         print(f"left out {damaged.name}: {damaged.reason}")
     print(f"{store!r}, {size / 2**30:.2f} GiB, {len(store.damaged)} damaged episodes left out")
+    if store.damaged:
+        print(f"{wanted.out} is complete and stays as it is; once they are repaired, convert into a new folder")
     print(f"next: ivideo train tokenizer --data.source {wanted.out}")
     return 0
 
@@ -79,6 +81,7 @@ def main(argv: list[str]) -> int:
 def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: None) -> EpisodeStore:
     """Write the stored form and return it, opened; what an interrupted call left is gone on with.
 
+    What that call found damaged is tried again. A form that is complete stays as it is, whatever becomes of its source.
     The bytes written are a function of the source and of `wanted` alone, however many processes work and however often
     they are killed. Memory holds one episode per process.
 
@@ -108,14 +111,16 @@ def convert(wanted: Conversion, progress: Callable[[str], None] = lambda line: N
     quarantine = Quarantine(source=str(source), total=len(items), max_damaged=wanted.max_damaged)
     with ShardFolder(out, plan) as folder:
         if not folder.done:
-            missing = folder.missing(count)
             kind = _kind(source, items, options)
-            for number in sorted(set(range(count)) - set(missing)):
-                quarantine.add(_damaged(folder, number))
-            jobs = [
-                partial(_write_shard, out, number, items[number * per_shard : (number + 1) * per_shard], options, kind)
-                for number in missing
-            ]
+            parts = [items[number * per_shard : (number + 1) * per_shard] for number in range(count)]
+            for number in sorted(set(range(count)) - set(folder.missing(count))):
+                left_out = _damaged(folder, number)
+                if _any_repaired(parts[number], left_out, options, kind):
+                    folder.discard(number)
+                else:
+                    quarantine.add(left_out)
+            missing = folder.missing(count)
+            jobs = [partial(_write_shard, out, number, parts[number], options, kind) for number in missing]
             said = time.monotonic()
             for done, damaged in enumerate(performed(jobs, wanted.workers), start=1):
                 quarantine.add(damaged)
@@ -179,6 +184,12 @@ def _row(episode: Episode) -> dict[str, Any]:
 
 def _damaged(folder: ShardFolder, number: int) -> list[Damaged]:
     return [Damaged(**entry) for entry in folder.said(number)["damaged"]]
+
+
+def _any_repaired(items: list[Item], damaged: list[Damaged], options: Options, kind: Kind) -> bool:
+    """Whether one of the items that were damaged when their shard was written can be used now."""
+    names = {each.name for each in damaged}
+    return any(isinstance(of_kind(read_or_tell(item, options), kind), Episode) for item in items if item.name in names)
 
 
 def _finish(folder: ShardFolder, count: int, kind: Kind) -> None:

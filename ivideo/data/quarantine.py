@@ -33,7 +33,7 @@ class Quarantine:
             more = "; ..." if len(self.damaged) > _NAMED else ""
             raise ValueError(
                 f"{self.source}: {len(self.damaged)} of {self.total} episodes cannot be used, more than max_damaged "
-                f"{self.max_damaged:g} allows; allow more, or repair them and begin anew ({some}{more})"
+                f"{self.max_damaged:g} allows; allow more, or repair them and say the same again ({some}{more})"
             )
 
 

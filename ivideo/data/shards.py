@@ -79,6 +79,13 @@ class ShardFolder:
         """Return what the `shard.json` of a shard says."""
         return read_said(self.path / shard_name(number) / SHARD)
 
+    def discard(self, number: int) -> None:
+        """Have a shard made again."""
+        with _writable(self.path):
+            grave = Path(mkdtemp(prefix=f".{shard_name(number)}-", dir=self.path))
+            (self.path / shard_name(number)).rename(grave / shard_name(number))
+            shutil.rmtree(grave, ignore_errors=True)
+
     def write_array(self, name: str, values: NDArray[Any]) -> None:
         """Write an array beside the shards."""
         with _writable(self.path):

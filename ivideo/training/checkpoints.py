@@ -31,6 +31,8 @@ from ivideo.files import digest, sync
 MANIFEST = "manifest.json"
 STATE = "state.json"
 _NAME = re.compile(r"step-(\d{8,})")
+_MAX_JSON = 2**28
+"""Bytes; a thousand processes, whose random states make most of a state.json, write some 20 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +111,11 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 def damage(path: Path) -> str:
     """Return what is wrong with a checkpoint, naming the file; nothing when every file is as it was written."""
     try:
-        text = (path / MANIFEST).read_text(encoding="utf-8")
+        text = _text(path / MANIFEST)
         manifest = json.loads(text)
         files = {str(name): (int(entry["bytes"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
         whole = text == _manifest(manifest["torch"], manifest["files"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{MANIFEST} is missing or unreadable"
     if not whole:
         return f"{MANIFEST} is not what was written"
@@ -125,6 +127,10 @@ def damage(path: Path) -> str:
             return f"{name} has {file.stat().st_size} bytes, written were {size}"
         if digest(file) != summed:
             return f"{name} is not what was written: its SHA-256 differs"
+    try:
+        _state(path)
+    except (OSError, ValueError) as error:
+        return str(error)
     return ""
 
 
@@ -132,7 +138,7 @@ def started_with(folder: Path, name: str) -> Any:
     """Return an entry of state.json that is the same in all checkpoints of a run, unverified; None without one."""
     for path in listed(folder):
         with suppress(OSError, ValueError, KeyError):
-            return json.loads((path / STATE).read_text(encoding="utf-8"))[name]
+            return _state(path)[name]
     return None
 
 
@@ -144,10 +150,31 @@ def read(path: Path) -> Checkpoint:
             file.stem: {name: tensor.clone() for name, tensor in load_file(file).items()}
             for file in sorted(path.glob("*.safetensors"))
         }
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = _state(path)
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"checkpoint {path} cannot be read ({error}); remove it to resume from another") from error
     return Checkpoint(path=path, step=int(path.name.removeprefix("step-")), tensors=tensors, state=state)
+
+
+def _state(path: Path) -> dict[str, Any]:
+    """What the state.json of a checkpoint says; ValueError, naming it, where that is more than a run ever writes."""
+    text = _text(path / STATE)
+    try:
+        state = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(f"{STATE} is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"{STATE} is no valid JSON ({error})") from error
+    if not isinstance(state, dict):
+        raise ValueError(f"{STATE} holds a JSON {type(state).__name__}, not an object")
+    return state
+
+
+def _text(file: Path) -> str:
+    """A JSON file's text; ValueError, before it is read, for one larger than any that a run writes."""
+    if (size := file.stat().st_size) > _MAX_JSON:
+        raise ValueError(f"{file.name} has {size} bytes, at most {_MAX_JSON} are read")
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _write(stage: Path, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:

@@ -48,8 +48,7 @@ def _strategy(loop: LoopConfig, world: int) -> Strategy | str:
     timeout = timedelta(minutes=loop.timeout_minutes)
     if loop.strategy == "fsdp":
         return ModelParallelStrategy(shard, data_parallel_size=world, tensor_parallel_size=1, timeout=timeout)
-    # Which weights a batch reaches may differ between steps and between processes: an adversarial term that starts
-    # later, an action projection of one data set in a mixture.
+    # Which weights a batch reaches may differ between steps, as with an adversarial term that starts later.
     return DDPStrategy(timeout=timeout, find_unused_parameters=True)
 
 

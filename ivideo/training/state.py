@@ -106,7 +106,7 @@ class TrainingState:
                 randomness.restore(saved[rank])
             else:
                 notes.append(f"process {rank} was not there when the checkpoint was saved; its randomness starts anew")
-        except (RuntimeError, KeyError, ValueError) as error:
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(
                 f"checkpoint {checkpoint.path} does not fit this run ({reason}); resume with the model settings that "

@@ -1,8 +1,9 @@
-"""Kill -9 at random moments, resume twice, compare with the run that was never killed: `kill_and_resume.py [POINTS]`.
+"""Kill -9 at random moments, resume, compare with the run never killed: `kill_and_resume.py [POINTS [RECIPE...]]`.
 
 A tokenizer and a world model (both tiny, 30 steps, a checkpoint every 5) are each killed at POINTS moments (default
 20), a third of them inside a save, every time once more after resuming. Everything must be equal to the last bit:
-weights, optimizer, average, random states, and every line of the metrics. Run it from the repository's root:
+weights, optimizer, average, random states, and every line of the metrics. RECIPE is "tokenizer" or "world model", which
+runs on the former's model; both by default. Run it from the repository's root:
 
     PYTHONPATH=.:tests python tests/benchmarks/kill_and_resume.py
 """
@@ -11,6 +12,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from killed_run import Leg, outcome, run_leg
@@ -24,9 +26,9 @@ def moment(draw: random.Random, seconds: float, *, inside: bool) -> Leg:
     return (draw.choice(CALLS), draw.randint(1, 6)) if inside else ("after", draw.uniform(0.05, 0.95) * seconds)
 
 
-def main(points: int, folder: Path) -> int:
+def main(points: int, recipes: Sequence[str], folder: Path) -> int:
     draw, wrong = random.Random(0), 0
-    for recipe in ("tokenizer", "world model"):
+    for recipe in recipes:
         began = time.monotonic()
         assert not run_leg(recipe, folder / recipe, None)
         seconds, truth = time.monotonic() - began, outcome(folder / recipe)
@@ -51,4 +53,5 @@ def main(points: int, folder: Path) -> int:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, Path(place)))
+        points = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+        sys.exit(main(points, sys.argv[2:] or ["tokenizer", "world model"], Path(place)))

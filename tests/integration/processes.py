@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny import TINY_TOKENIZER, TINY_TRANSFORMER, clips
 
 from ivideo.embedding import EmbeddingConfig
+from ivideo.embodiments import Domain
 from ivideo.episode import Batch
+from ivideo.heads import HeadsConfig
 from ivideo.training import LoopConfig, OptimizerConfig, RunConfig, RunFolder, fit
 from ivideo.world_model import WorldModel
 from ivideo.world_model_config import WorldModelConfig
@@ -36,21 +38,37 @@ OPTIMIZER = OptimizerConfig(lr=1e-3, weight_decay=0.1, ema_decay=0.9)
 PLAIN = OptimizerConfig(lr=0.01)
 
 
-def world_model(**changes: Any) -> WorldModel:
+ONE_ROBOT = EmbeddingConfig(action_dim=2)
+TWO_ROBOTS = EmbeddingConfig(domains=(Domain(name="arm", action_dim=2), Domain(name="hand", action_dim=1)))
+
+
+def world_model(embedding: EmbeddingConfig = ONE_ROBOT, *, reward: bool = False, **changes: Any) -> WorldModel:
     torch.manual_seed(0)
     transformer = replace(TINY_TRANSFORMER, layers=2, **changes)
-    config = WorldModelConfig(transformer=transformer, embedding=EmbeddingConfig(action_dim=2))
+    config = WorldModelConfig(transformer=transformer, embedding=embedding, heads=HeadsConfig(reward=reward))
     model = WorldModel(VideoTokenizer(TINY_TOKENIZER).requires_grad_(False), config).train()
     model.tokenizer.eval()
     return model
 
 
-def joined(index: int) -> Batch:
+def of_one_robot(index: int) -> Batch:
+    """Batches of two robots in turn, so that each of two processes sees only one of them."""
+    batch, robot = clips(index), index % 2
+    assert batch.actions is not None
+    actions = batch.actions * torch.tensor([[1.0, 1.0], [1.0, 0.0]])[robot]
+    return replace(batch, actions=actions, domains=torch.full((2,), robot))
+
+
+def joined(index: int, part: Callable[[int], Batch] = clips) -> Batch:
     """The batches that two processes would take, as one."""
-    pair = [clips(2 * index), clips(2 * index + 1)]
-    return Batch(
-        frames=torch.cat([part.frames for part in pair]),
-        actions=torch.cat([part.actions for part in pair if part.actions is not None]),
+    pair = [part(2 * index), part(2 * index + 1)]
+
+    def cat(name: str) -> Tensor | None:
+        values = [getattr(each, name) for each in pair]
+        return None if values[0] is None else torch.cat(values)
+
+    return replace(
+        pair[0], frames=torch.cat([each.frames for each in pair]), actions=cat("actions"), domains=cat("domains")
     )
 
 
@@ -62,10 +80,11 @@ def learn(
     source: Callable[[int], Any] = clips,
     optimizer: OptimizerConfig = OPTIMIZER,
     recompute: bool = False,
+    embedding: EmbeddingConfig = ONE_ROBOT,
     **changes: Any,
 ) -> dict[str, Any]:
     """Train a small world model in FOLDER/NAME; return its losses and where its weights are."""
-    model = world_model(recompute=recompute)
+    model = world_model(embedding, recompute=recompute)
     seen: list[int] = []
 
     def batches(index: int) -> Any:
@@ -84,6 +103,41 @@ def learn(
         )
     same = float(torch.cat([value.detach().flatten() for value in model.parameters()]).double().sum())
     return {"step": result.step, "exit": result.exit_code, "batches": seen, "sum": same}
+
+
+SPOILT = {1: "reward", 2: "reward", 4: "action", 6: "action"}
+"""What is not finite, by step: in turn in the batch of the first process and in that of the second."""
+
+
+def spoilt(folder: Path) -> dict[str, Any]:
+    """Train on targets and actions that are not finite now and then; return what weights each step began with."""
+    model = world_model(reward=True)
+    began: list[float] = []
+
+    def batches(index: int) -> Batch:
+        began.append(float(sum(value.detach().double().abs().sum() for value in model.parameters())))
+        batch, step = replace(clips(index), rewards=torch.ones(2, 3)), index // 2
+        assert batch.actions is not None
+        assert batch.rewards is not None
+        if step in SPOILT and index % 2 == list(SPOILT).index(step) % 2:
+            if SPOILT[step] == "reward":
+                batch.rewards[1, 2] = float("nan")
+            else:
+                batch.actions[0, 1, 0] = float("inf")
+        return batch
+
+    loop = replace(LOOP, steps=8, on_divergence="skip", max_divergences=4)
+    with RunFolder(RunConfig(folder=folder / "spoilt", tensorboard=False)) as run:
+        fit(
+            model,
+            model.loss,
+            batches,
+            loop=loop,
+            optimizer=OPTIMIZER,
+            run=run,
+            samples=lambda index: [f"clip {index}-{row}" for row in range(2)],
+        )
+    return {"began": began}
 
 
 class Small(nn.Module):
@@ -182,6 +236,11 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "three cannot share": lambda folder: learn(folder, "legs", steps=9, resume=True),
     "third leg": lambda folder: learn(folder, "legs", steps=9, resume=True, **SPLIT),
     "asked to stop": lambda folder: train_small(folder, "asked to stop", at(7, signal.SIGTERM), steps=50),
+    "single mixed": lambda folder: learn(
+        folder, "single mixed", source=lambda index: joined(index, of_one_robot), embedding=TWO_ROBOTS
+    ),
+    "fsdp mixed": lambda folder: learn(folder, "fsdp mixed", source=of_one_robot, embedding=TWO_ROBOTS, **SPLIT),
+    "spoilt": spoilt,
     "diverged": lambda folder: train_small(folder, "diverged", poisoned),
     "skipped": lambda folder: train_small(folder, "skipped", poisoned, on_divergence="skip"),
     "full": first_writes_to_a_full_disk,
@@ -198,6 +257,7 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
 WORLD = {
     "single": 1,
     "single accumulated": 1,
+    "single mixed": 1,
     "unbroken": 1,
     "second leg": 1,
     "follow alone": 1,

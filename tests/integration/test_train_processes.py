@@ -1,6 +1,7 @@
 """Several processes train what one would, and a run that loses one of them ends, says so, and can go on."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -18,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 CASES = [
     "single", "ddp", "fsdp", "single accumulated", "ddp accumulated", "fsdp accumulated", "ddp bf16", "fsdp bf16",
     "unbroken", "first leg", "second leg", "three cannot share", "third leg", "asked to stop", "diverged", "skipped",
-    "full", "no data", "timed", "killed", "first killed", "frozen", "follow", "follow alone",
-    "slurm",
+    "single mixed", "fsdp mixed", "spoilt", "full", "no data", "timed", "killed", "first killed", "frozen", "follow",
+    "follow alone", "slurm",
 ]  # fmt: skip
 
 
@@ -100,6 +101,7 @@ def assert_same_run(ran: Path, mine: str, theirs: str, step: int, tolerance: flo
         ("fsdp", "single", 1e-6),
         ("ddp accumulated", "single accumulated", 1e-6),
         ("fsdp accumulated", "single accumulated", 1e-6),
+        ("fsdp mixed", "single mixed", 1e-6),
         ("fsdp bf16", "ddp bf16", 1e-4),
     ],
 )
@@ -145,6 +147,24 @@ def test_a_loss_that_is_not_finite_in_one_process_stops_all_before_the_update(ra
         )
     assert json.loads((ran / "diverged" / "diverged" / "step-00000003.json").read_text())["batches"] == [7]
     assert told(ran, "skipped", 0)["step"] == told(ran, "skipped", 1)["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("step", "rank", "what"), [(1, 0, "reward"), (2, 1, "reward"), (4, 0, "action"), (6, 1, "action")]
+)
+def test_a_target_or_an_action_that_is_not_finite_is_found_at_its_step_in_its_process(
+    ran: Path, step: int, rank: int, what: str
+) -> None:
+    report = json.loads((ran / "spoilt" / "diverged" / f"step-{step:08d}.json").read_text())
+    number = 2 * step + rank
+    figures = "loss, reward is" if what == "reward" else "cross_entropy, loss, reward is"
+    assert f"at step {step} (batch {number}): {figures}" in report["message"]
+    assert f"in process {rank} of 2 (samples {2 * number} to {2 * number + 1}: clip {number}-0" in report["message"]
+    for process in (0, 1):
+        began = told(ran, "spoilt", process)["began"]
+        assert began[step] == began[step + 1]
+        assert len({*began}) == len(began) - 4  # every other update was made
+        assert all(map(math.isfinite, began))
 
 
 def test_a_failed_save_or_a_lost_clip_of_one_process_is_the_end_of_all(ran: Path) -> None:

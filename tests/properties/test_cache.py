@@ -141,6 +141,19 @@ def test_branches_share_what_was_there_when_they_forked() -> None:
     assert value.fork(1) is value
 
 
+def test_a_fork_has_the_room_that_is_asked_for() -> None:
+    value = prefilled(4)
+    assert value.capacity == 4
+    for count in (1, 2):
+        for branches in (value.fork(count, capacity=6), value.fork(2).fork(count, capacity=6)):
+            tokens = embeddings(branches.batch, 3, seed=1)
+            _, longer = model().extend(tokens, branches)
+            _, longer = model().extend(tokens, longer)
+            assert longer.storage is branches.storage  # it did not grow
+            assert branches.fork(1, capacity=6) is branches
+            assert branches.fork(1, capacity=1000).capacity <= value.max_positions
+
+
 def test_appending_to_the_newest_value_copies_nothing() -> None:
     value = prefilled(4, capacity=10)
     assert value.capacity == 10

@@ -1,6 +1,7 @@
 """A rollout past the position limit goes on from the context and its latest frames, in memory that stays the same."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -109,6 +110,21 @@ def test_where_a_single_frame_fits_none_is_kept(heads: bool) -> None:
     ids = run(model, model.start(clip(2)), actions, 5).ids
     for frame in range(5):
         assert torch.equal(run(model, model.start(clip(2)), actions[:, frame:], 1).ids[:, 0], ids[:, frame])
+
+
+def test_a_reward_that_waits_is_not_forgotten_with_its_frame() -> None:
+    model = short(EmbeddingConfig(action_dim=2), heads=True, fits=1)
+    actions = actions_for(model, 5)
+    assert actions is not None
+    one = other = model.start(clip(2))
+    told = []
+    for frame in range(5):
+        one, at_once = model.step(one, actions[:, frame])
+        other, later = model.step(other, actions[:, frame], reward=False)
+        told.append((at_once, later))
+    for (at_once, _), (_, later) in pairwise(told):
+        torch.testing.assert_close(later.earlier_reward, at_once.reward)
+        torch.testing.assert_close(later.earlier_terminal, at_once.terminal)
 
 
 def test_where_no_frame_fits_a_clear_error() -> None:

@@ -273,6 +273,29 @@ def test_a_thousand_episodes_a_hundred_of_them_damaged(tmp_path: Path) -> None:
                 assert torch.equal(getattr(mine, name), getattr(theirs, name)), name
 
 
+def test_what_is_repaired_after_a_refusal_is_read_again(tmp_path: Path) -> None:
+    save_episodes(tmp_path / "raw", made(12))
+    convert(conversion_of(tmp_path / "raw", tmp_path / "clean"))
+    good = {place: (tmp_path / "raw" / f"{place:06d}.npz").read_bytes() for place in (1, 4, 9)}
+    for place in good:
+        (tmp_path / "raw" / f"{place:06d}.npz").write_bytes(b"")
+    wanted = conversion_of(tmp_path / "raw", tmp_path / "out", max_damaged=0.2)
+    with pytest.raises(ValueError, match=r"3 of 12 episodes cannot be used.* repair them and say the same again"):
+        convert(wanted)
+    before = {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*/shard.json")}
+    assert len(before) == 4
+    (tmp_path / "raw" / "000004.npz").write_bytes(good[4])
+    stored = convert(wanted)
+    assert [each.name for each in stored.damaged] == ["000001", "000009"]
+    after = {path.parent.name: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("shard-*/shard.json")}
+    assert [name for name in sorted(before) if before[name] != after[name]] == ["shard-00001"]
+    for place, whole in good.items():
+        (tmp_path / "raw" / f"{place:06d}.npz").write_bytes(whole)
+    assert [each.name for each in convert(wanted).damaged] == ["000001", "000009"], "what is complete stays"
+    convert(conversion_of(tmp_path / "raw", tmp_path / "new", max_damaged=0.2))
+    assert content(tmp_path / "new") == content(tmp_path / "clean")
+
+
 def test_the_verb_says_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_episodes(tmp_path / "raw", made(4))
     (tmp_path / "raw" / "000001.npz").write_bytes(b"")
@@ -283,6 +306,7 @@ def test_the_verb_says_what_it_left_out(tmp_path: Path, capsys: pytest.CaptureFi
     assert "the file is empty" in said
     assert "3 episodes" in said
     assert "1 damaged episodes left out" in said
+    assert "once they are repaired, convert into a new folder" in said
 
 
 def test_moments_are_the_same_from_parts_as_from_the_whole() -> None:

@@ -99,6 +99,8 @@ def test_names_that_are_spelt_alike_are_found(tmp_path: Path, monkeypatch: pytes
     assert near_names(tmp_path / "robot/one/two.mp4") == near_names(tmp_path / "robot")
     assert near_names(tmp_path / "zzz") == []
     assert nearby(tmp_path / "video") == f"there is no such file or folder; did you mean {tmp_path / 'videos'}?"
+    (tmp_path / ".loop").symlink_to(tmp_path / ".loop")
+    assert nearby(tmp_path / ".loop") == "it is a link that leads nowhere, or to itself"
     assert nearby(tmp_path / "zzz").endswith(f"{tmp_path} holds robotics, robots, videos")
     assert nearby(tmp_path / "videos/zzz").endswith(f"{tmp_path / 'videos'} is empty")
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,7 @@
 """A checkpoint is whole or not there, whatever happens while it is written or afterwards."""
 
 import errno
+import json
 import os
 import random
 from collections.abc import Callable
@@ -74,6 +75,43 @@ def test_damage_is_found_named_and_the_one_before_is_used(tmp_path: Path, name: 
     assert len(warnings) == 1
     assert str(newest) in warnings[0]
     assert name in warnings[0]
+
+
+real = json.dumps
+STRANGE = {
+    "nested too deeply": "[" * 100_000 + "]" * 100_000,
+    "no valid JSON": '{"step": ',
+    "Exceeds the limit": '{"step": ' + "1" * 5000 + "}",
+    "a JSON list, not an object": "[1]",
+    "at most": " " * 2000 + "{}",
+}
+
+
+@pytest.mark.parametrize("problem", STRANGE)
+def test_a_state_that_no_run_writes_is_named_and_the_one_before_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: str
+) -> None:
+    """The file is as its manifest says: it was made to be so."""
+    publish(tmp_path, 1)
+    monkeypatch.setattr(checkpoints, "_MAX_JSON", 10**6 if problem != "at most" else 1000)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            checkpoints.json, "dumps", lambda value, **how: STRANGE[problem] if "step" in value else real(value, **how)
+        )
+        newest = publish(tmp_path, 2)
+    found, warnings = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.step == 1
+    assert str(newest) in warnings[0]
+    assert "state.json" in warnings[0]
+    assert problem in warnings[0]
+    assert checkpoints.started_with(tmp_path, "step") == 1
+
+
+def test_a_manifest_that_no_run_writes_is_named(tmp_path: Path) -> None:
+    path = publish(tmp_path, 1)
+    (path / "manifest.json").write_text("[" * 100_000)
+    assert checkpoints.damage(path) == "manifest.json is missing or unreadable"
 
 
 def test_of_300_damages_300_are_found(tmp_path: Path) -> None:

@@ -203,6 +203,20 @@ def test_an_optimizer_that_remembers_nonsense_makes_no_update(tmp_path: Path, mo
     assert torch.equal(model.map.weight, before[0])
 
 
+# --------------------------------------------------------------------------------------------------- strange states
+
+
+@pytest.mark.parametrize("change", [{"seconds": []}, {"step": None}, {"random": 3}, {"random": [7]}])
+def test_a_state_of_other_things_than_a_run_saves_is_refused_by_name(tmp_path: Path, change: dict[str, object]) -> None:
+    train(tmp_path / "run", steps=5)
+    folder = tmp_path / "run" / "checkpoints"
+    found, _ = checkpoints.newest(folder)
+    assert found is not None
+    made = checkpoints.publish(folder, 6, found.tensors, {**found.state, **change}, keep=2)
+    with pytest.raises(ValueError, match=rf"checkpoint {made} does not fit this run"):
+        train(tmp_path / "run")
+
+
 # ------------------------------------------------------------------------------------------------------- full disks
 
 

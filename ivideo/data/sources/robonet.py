@@ -46,6 +46,8 @@ def read(item: Item, options: Options) -> Episode:
     with opened(path) as file:
         videos = member(path, file, "env")
         cameras = [key[3:-6] for key in (videos or ()) if key.startswith("cam") and key.endswith("_video")]
+        if not cameras:
+            raise ValueError(f"{path}: no 'cam0_video', ... below 'env'; the file is damaged or of another data set")
         if camera not in cameras:
             raise ValueError(f"camera is {options.camera or camera!r}; {path} has {', '.join(map(repr, cameras))}")
         actions = array(path, file, "policy/actions")

@@ -58,9 +58,16 @@ class Records:
 
 
 def records(path: Path) -> Records:
-    """Return where the records of a file lie; a file is gone through once as long as it does not change."""
-    state = path.stat()
-    return _records(path, state.st_size, state.st_mtime_ns)
+    """Return where the records of a file lie; a file is gone through once as long as it does not change.
+
+    One that cannot be opened has none, and its damage says so.
+    """
+    try:
+        state = path.stat()
+        return _records(path, state.st_size, state.st_mtime_ns)
+    except OSError as error:
+        none = np.array([], dtype=np.int64)
+        return Records(path=path, starts=none, lengths=none, damage=f"it cannot be opened ({error.strerror or error})")
 
 
 @lru_cache(maxsize=256)

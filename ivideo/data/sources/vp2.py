@@ -45,6 +45,8 @@ def read(item: Item, options: Options) -> Episode:
     """Return an episode; `options.camera` names a view, with or without `_image`."""
     path = item.path
     with opened(path) as file:
+        if item.part is None:
+            _chosen(path, file, None)  # which says what is wrong with it
         demo = member(path, file, f"data/{item.part}")
         if demo is None:
             raise ValueError(f"{path}: there is no episode {item.part!r} below 'data'; the file is damaged")
@@ -79,6 +81,8 @@ def read(item: Item, options: Options) -> Episode:
 def _chosen(path: Path, file: Any, split: str | None) -> list[str]:
     data = member(path, file, "data")
     demos = set(data or ())
+    if not demos:
+        raise ValueError(f"{path}: there are no episodes below 'data'; the file is damaged or of another data set")
     if split is not None:
         masks = {alias(name): name for name in (member(path, file, "mask") or ())}
         if alias(split) not in masks:
