@@ -14,7 +14,8 @@ TRANSFER = (ROOT / "docs" / "transfer.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"<!-- runs -->\n```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = sorted(
     set(
-        re.findall(r"^(ivideo .*?)(?: *#.*)?$", README + TRANSFER, re.MULTILINE) + re.findall(r"`(ivideo .*?)`", README)
+        re.findall(r"^(ivideo .*?)(?: *#.*)?$", re.sub(r"\\\n *", "", README + TRANSFER), re.MULTILINE)
+        + re.findall(r"`(ivideo .*?)`", README)
     )
 )
 
