@@ -1,5 +1,6 @@
 """Lightning Fabric, set up for a run: devices, precision, processes and loggers."""
 
+import atexit
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,14 @@ def start_fabric(loop: LoopConfig, run: RunFolder | None, resumed_step: int | No
         )
         if there.world > 1:
             fabric.launch()
+            atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Take leave of the other processes: gloo's threads abort a process that ends while they run."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def children(fabric: Fabric) -> list[Popen[bytes]]:

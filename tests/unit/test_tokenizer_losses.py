@@ -189,7 +189,8 @@ def test_each_turn_trains_its_own_network(criterion: TokenizerLoss, tokenizer: V
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "taming", None)
+    for module in ("taming", "taming.modules.discriminator.model"):  # the latter where another test has imported it
+        monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(losses, "load_lpips", lambda backbone, heads: Blur())
     with pytest.raises(ValueError, match="pip install --no-deps taming-transformers"):
         TokenizerLoss(TokenizerLossConfig(lpips=1.0, adversarial=AdversarialConfig()))
