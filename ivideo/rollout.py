@@ -19,6 +19,7 @@ from torch import Tensor
 from ivideo.controls import Controls
 from ivideo.drawing import FrameTask, Guidance
 from ivideo.embodiments import Named
+from ivideo.inputs import context_frames, instruction_vectors, row_actions
 from ivideo.memory import check_rollout, decoded_at_once
 from ivideo.state import Branch, Prediction, RolloutState
 from ivideo.window import frames_kept, with_room
@@ -41,9 +42,9 @@ def start(
     """See `WorldModel.start`."""
     if not abs(seed) < _SEEDS:
         raise ValueError(f"seed is {seed}; expected a whole number between -2**62 and 2**62")
-    given = _context_frames(model, frames, goal)
+    given = context_frames(model, frames, goal)
     batch = len(given)
-    domains, text = model.embodiments.ids(domain, batch), _text(model, instruction, batch)
+    domains, text = model.embodiments.ids(domain, batch), instruction_vectors(model, instruction, batch)
     check_rollout(model, contexts=batch, branches=batch, frames=max(1, room))
     context = model.tokenizer.encode_context(given.to(model.device))
     book = model.tokenizer.context_codebook
@@ -81,7 +82,7 @@ def step(
         check_rollout(model, contexts=0, branches=state.batch, frames=1, decode=decode)
     if domain is not None:
         state = replace(state, domains=model.embodiments.ids(domain, state.batch))
-    actions = _row_actions(model, state, action)
+    actions = row_actions(model, state, action)
     if guidance:
         state = _guided(state, actions, guidance, guess)
     before, state = state, with_room(model, state)
@@ -204,63 +205,6 @@ def _uniforms(seeds: Int64[Tensor, " b"], frame: int, count: int) -> Float[Tenso
         generator.manual_seed((seed * 2_654_435_761 + frame * 40_503) % 2**63)
         rows.append(torch.rand(count, generator=generator))
     return torch.stack(rows)
-
-
-def _context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) -> UInt8[Tensor, "b c 3 h w"]:
-    size = model.tokenizer.config.resolution
-    given = list(frames.shape)
-    frames = frames[None] if frames.ndim == 4 else frames
-    if frames.ndim != 5 or frames.dtype != torch.uint8 or frames.shape[2] != 3:
-        raise ValueError(
-            f"context frames are {frames.dtype} {given}; expected RGB uint8 [c 3 h w] or [b c 3 h w], from 0 to 255"
-        )
-    if frames.shape[-2:] != (size, size):
-        raise ValueError(
-            f"frames are {frames.shape[-1]}x{frames.shape[-2]} pixels; this model sees {size}x{size}: resize them, "
-            f"for instance with read_video(path, size={size})"
-        )
-    if model.config.goal_conditioned != (goal is not None):
-        needs = (
-            "starts from a goal frame too: pass goal="
-            if model.config.goal_conditioned
-            else "takes no goal: leave it out"
-        )
-        raise ValueError(f"this model {needs}")
-    wanted = model.context_frames - (goal is not None)
-    if frames.shape[1] != wanted:
-        remedy = f"pass the last {wanted}, clip[-{wanted}:]" if frames.shape[1] > wanted else "give a longer clip"
-        raise ValueError(
-            f"{frames.shape[1]} context frames were given; this model starts from exactly {wanted}: {remedy}"
-        )
-    if goal is None:
-        return frames
-    goal = goal[None] if goal.ndim == 3 else goal
-    return torch.cat([goal[:, None], frames], dim=1)
-
-
-def _text(model: "WorldModel", instruction: str | Sequence[str] | None, batch: int) -> Float[Tensor, "b e"] | None:
-    if instruction is None:
-        return None
-    if model.read_instructions is None:
-        raise ValueError("this model reads no instructions; leave the instruction out, or load one that does")
-    each = [instruction] if isinstance(instruction, str) else list(instruction)
-    if len(each) not in (1, batch):
-        raise ValueError(f"{len(each)} instructions are given for {batch} rows; expected one for all, or one for each")
-    text = model.text_of(each)
-    return None if text is None else text.expand(batch, -1)
-
-
-def _row_actions(model: "WorldModel", state: RolloutState, action: Tensor | None) -> Float[Tensor, "b 1 a"] | None:
-    if action is None:
-        return None
-    model.embodiments.check(action, state.domains)
-    if action.ndim > 2 or (action.ndim == 2 and len(action) != state.batch):
-        raise ValueError(
-            f"actions have shape {list(action.shape)}; expected [{action.shape[-1]}], one for all {state.batch} "
-            f"branches, or [{state.batch}, {action.shape[-1]}], one for each"
-        )
-    padded = model.embodiments.pad(action.to(model.transformer.norm.weight))
-    return padded.expand(state.batch, -1)[:, None]
 
 
 def _guided(state: RolloutState, actions: Tensor | None, guidance: float, guess: bool | None) -> RolloutState:
