@@ -13,20 +13,18 @@ from jaxtyping import Float, UInt8
 from rich.table import Table
 from torch import Tensor
 
-from ivideo.evaluation.metrics import (
+from ivideo.evaluation.metrics import changed_psnr, pooled_errors, psnr
+from ivideo.evaluation.objects import tracking
+from ivideo.evaluation.statistics import (
     Interval,
     Statistic,
     bootstrap,
-    changed_psnr,
     determination,
     mean,
     median,
     pooled_decibels,
-    pooled_errors,
-    psnr,
     ratio,
 )
-from ivideo.evaluation.objects import tracking
 from ivideo.simulate.motion import TableState
 
 PREDICTION = "prediction"
