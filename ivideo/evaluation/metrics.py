@@ -16,9 +16,15 @@ MAX_PSNR = 100.0
 Frames = UInt8[Tensor, "*batch 3 h w"] | Float[Tensor, "*batch 3 h w"]
 
 
+def mse(truth: Frames, predicted: Frames) -> Float[Tensor, "*batch"]:
+    """Return the mean squared error of every frame, on the scale on which white is 1."""
+    error: Tensor = _squared_error(truth, predicted).mean(dim=(-3, -2, -1))
+    return error
+
+
 def psnr(truth: Frames, predicted: Frames) -> Float[Tensor, "*batch"]:
     """Return the peak signal-to-noise ratio of every frame in dB, at most 100 (which equal frames get)."""
-    return _decibels(_squared_error(truth, predicted).mean(dim=(-3, -2, -1)))
+    return _decibels(mse(truth, predicted))
 
 
 def changed_psnr(
@@ -60,23 +66,28 @@ def changed_pixels(truth: Frames, last_context: Frames, *, threshold: float = 0.
     """Say which pixels differ from the last context frame by more than `threshold` (of 1) in some channel."""
     if not 0.0 <= threshold < 1.0:
         raise ValueError(f"threshold is {threshold}; expected one in [0, 1), the scale on which pixels are compared")
-    return ((_unit(truth) - _unit(last_context)).abs() > threshold).any(dim=-3)
+    return ((in_unit(truth) - in_unit(last_context)).abs() > threshold).any(dim=-3)
 
 
-def _squared_error(truth: Tensor, predicted: Tensor) -> Tensor:
-    if truth.shape != predicted.shape:
-        raise ValueError(
-            f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected frames of equal shape"
-        )
-    return (_unit(truth) - _unit(predicted)).square()
-
-
-def _unit(frames: Tensor) -> Tensor:
-    """Return frames as float64 in [0, 1], where the error of equal pixels is exactly 0."""
+def in_unit(frames: Frames) -> Float[Tensor, "*batch 3 h w"]:
+    """Return frames as float64 in [0, 1], where the error of equal pixels is exactly 0; NaN stays NaN."""
     if frames.dtype == torch.uint8:
         return frames.double() / 255.0
     return frames.double().clamp(0.0, 1.0)
 
 
-def _decibels(mse: Tensor) -> Tensor:
-    return -10.0 * torch.log10(mse.clamp_min(10.0 ** (-MAX_PSNR / 10.0)))
+def check_equal_shapes(truth: Tensor, predicted: Tensor) -> None:
+    """Raise ValueError unless the frames can be compared one by one."""
+    if truth.shape != predicted.shape:
+        raise ValueError(
+            f"truth is {list(truth.shape)} and predicted {list(predicted.shape)}; expected frames of equal shape"
+        )
+
+
+def _squared_error(truth: Tensor, predicted: Tensor) -> Tensor:
+    check_equal_shapes(truth, predicted)
+    return (in_unit(truth) - in_unit(predicted)).square()
+
+
+def _decibels(error: Tensor) -> Tensor:
+    return -10.0 * torch.log10(error.clamp_min(10.0 ** (-MAX_PSNR / 10.0)))

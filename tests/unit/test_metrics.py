@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from ivideo.evaluation.metrics import changed_pixels, changed_psnr, psnr
+from ivideo.evaluation.metrics import changed_pixels, changed_psnr, mse, psnr
 from ivideo.evaluation.statistics import bootstrap, r2
 
 
@@ -18,6 +18,11 @@ def grey(*values: int) -> torch.Tensor:
 @pytest.mark.parametrize(("error", "decibels"), [(0, 100.0), (255, 0.0), (51, 20 * math.log10(5)), (1, 48.1308)])
 def test_psnr_of_a_constant_error(error: int, decibels: float) -> None:
     assert psnr(grey(0), grey(error)).item() == pytest.approx(decibels, abs=1e-4)
+
+
+@pytest.mark.parametrize(("error", "squared"), [(0, 0.0), (255, 1.0), (51, 0.04)])
+def test_mse_of_a_constant_error(error: int, squared: float) -> None:
+    assert mse(grey(0, 0), grey(error, 0)).tolist() == pytest.approx([squared, 0.0])
 
 
 def test_psnr_is_per_frame_and_the_same_for_floats() -> None:

@@ -1,0 +1,93 @@
+"""Weights that others published: found on disk or on the Hub, and known by their SHA-256.
+
+Nothing is downloaded from anywhere but the Hub, and nothing is unpickled here.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from torch import Tensor
+
+LOCAL_SUFFIXES = (".safetensors", ".pth", ".pt")
+"""What ends in one of these is a file; anything else is a Hub repository."""
+
+
+class NotOnHub(OSError):
+    """A Hub file that is neither cached nor reachable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedFile:
+    """One file of weights, where to get it, and how to know it."""
+
+    what: str
+    """What it is, for messages: "the backbone of LPIPS (vgg)"."""
+    file: str
+    """Its name, in a Hub repository too."""
+    sha256: tuple[str, ...] = ()
+    """Of the file, and of the same weights in other files; empty where any file will do."""
+    repository: str | None = None
+    """The Hub repository that holds it, unless none does."""
+    url: str | None = None
+    """Where it is otherwise."""
+
+    def command(self) -> str:
+        """The shell command that fetches it."""
+        return f"curl -LO {self.url}" if self.repository is None else f"hf download {self.repository} {self.file}"
+
+
+def locate(published: PublishedFile, source: str | None, *, option: str) -> Path:
+    """The file `source`, or the published file from the Hub repository `source`; None takes the published repository.
+
+    FileNotFoundError for a file that is absent, `NotOnHub` for a repository out of reach: both name the command that
+    fetches the file, and `option`, which then takes its path.
+    """
+    remedy = f"fetch it with `{published.command()}` and pass its path with --{option}"
+    source = source or published.repository
+    if source is None:
+        raise FileNotFoundError(f"{published.what} is missing: {remedy}")
+    if source.endswith(LOCAL_SUFFIXES):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; expected {published.what}: {remedy}")
+        return path
+    try:
+        return Path(hf_hub_download(source, published.file))
+    except (FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, HFValidationError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".:")
+        raise NotOnHub(
+            f"{published.what} is missing: {published.file} of the Hub repository {source} is not in the local cache "
+            f"and cannot be fetched ({reason}); where there is a network, {remedy}"
+        ) from error
+
+
+def check(path: Path, published: PublishedFile, *, sha256: str | None, option: str) -> str:
+    """The SHA-256 of a file, which must be `sha256` where given, else the published one; ValueError names both.
+
+    `option` is what takes the SHA-256 of another file, where one is meant.
+    """
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    expected = published.sha256 if sha256 is None else (sha256.strip().lower(),)
+    if expected and found not in expected:
+        meant = "" if sha256 is not None else f", or state that you mean this one with --{option} {found}"
+        raise ValueError(
+            f"{path} has the SHA-256 {found}; expected {published.what} with {' or '.join(expected)}: it is damaged or "
+            f"another file; fetch it again with `{published.command()}`{meant}"
+        )
+    return found
+
+
+def tensors_sha256(tensors: Iterable[Tensor]) -> str:
+    """The SHA-256 over the shapes and float32 values of tensors, the same in whichever file they came."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        values = tensor.detach().to("cpu", torch.float32).contiguous()
+        digest.update(repr(tuple(values.shape)).encode())
+        digest.update(values.numpy().astype("<f4", copy=False).tobytes())
+    return digest.hexdigest()
