@@ -4,13 +4,13 @@ Nothing is downloaded from anywhere but the Hub, and nothing is unpickled here.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from torch import Tensor
 
 LOCAL_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -29,8 +29,8 @@ class PublishedFile:
     """What it is, for messages: "the backbone of LPIPS (vgg)"."""
     file: str
     """Its name, in a Hub repository too."""
-    sha256: tuple[str, ...] = ()
-    """Of the file, and of the same weights in other files; empty where any file will do."""
+    sha256: tuple[str, ...]
+    """Of the file, and of other files that hold the same weights."""
     repository: str | None = None
     """The Hub repository that holds it, unless none does."""
     url: str | None = None
@@ -58,7 +58,7 @@ def locate(published: PublishedFile, source: str | None, *, option: str) -> Path
         return path
     try:
         return Path(hf_hub_download(source, published.file))
-    except (FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled, HFValidationError) as error:
+    except (FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".:")
         raise NotOnHub(
             f"{published.what} is missing: {published.file} of the Hub repository {source} is not in the local cache "
@@ -66,19 +66,20 @@ def locate(published: PublishedFile, source: str | None, *, option: str) -> Path
         ) from error
 
 
-def check(path: Path, published: PublishedFile, *, sha256: str | None, option: str) -> str:
-    """The SHA-256 of a file, which must be `sha256` where given, else the published one; ValueError names both.
+def check(path: Path, published: PublishedFile, *, sha256: Sequence[str] = (), option: str) -> str:
+    """The SHA-256 of a file, which must be among `sha256`, or the published one where none are given.
 
-    `option` is what takes the SHA-256 of another file, where one is meant.
+    ValueError for another one names both, and `option`, which takes the SHA-256 of files that are meant all the same.
     """
     with path.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
-    expected = published.sha256 if sha256 is None else (sha256.strip().lower(),)
-    if expected and found not in expected:
-        meant = "" if sha256 is not None else f", or state that you mean this one with --{option} {found}"
+    given = [text.strip().lower() for text in sha256]
+    expected = given or published.sha256
+    if found not in expected:
         raise ValueError(
-            f"{path} has the SHA-256 {found}; expected {published.what} with {' or '.join(expected)}: it is damaged or "
-            f"another file; fetch it again with `{published.command()}`{meant}"
+            f"{path} has the SHA-256 {found}; expected {published.what}, {' or '.join(expected)}: it is damaged, or "
+            f"another file: fetch it again with `{published.command()}`, or say that you mean this one with "
+            f"--{option} {','.join([*given, found])}"
         )
     return found
 

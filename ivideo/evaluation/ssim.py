@@ -1,7 +1,7 @@
 """Structural similarity of frames: how alike their brightness, contrast and structure are around every pixel.
 
-Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE TIP 13(4), 2004, with
-the constants of its section III-C; per channel, as video prediction reports it.
+Source: Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity, IEEE TIP 13(4), 2004,
+with the constants of its section III-C; per channel, as video prediction reports it.
 """
 
 import torch

@@ -26,9 +26,7 @@ def looped(x: np.ndarray, y: np.ndarray) -> float:
             spread = (window * (a - mean_a) ** 2).sum() + (window * (b - mean_b) ** 2).sum()
             shared = (window * (a - mean_a) * (b - mean_b)).sum()
             values.append(
-                (2 * mean_a * mean_b + 1e-4)
-                * (2 * shared + 9e-4)
-                / ((mean_a**2 + mean_b**2 + 1e-4) * (spread + 9e-4))
+                (2 * mean_a * mean_b + 1e-4) * (2 * shared + 9e-4) / ((mean_a**2 + mean_b**2 + 1e-4) * (spread + 9e-4))
             )
     return float(np.mean(values))
 

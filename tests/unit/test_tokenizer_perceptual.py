@@ -5,64 +5,65 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_lpips import random_backbone, random_heads
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tokenizer import perceptual
-from tokenizer.perceptual import LPIPS, STAGES, WIDTHS, load_lpips
+from tokenizer import published
+from tokenizer.perceptual import BACKBONES, LPIPS, Network, load_lpips, read_tensors
 
 Weights = dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
 def backbone() -> Weights:
-    """A VGG16 with random weights, under its published names."""
-    generator = torch.Generator().manual_seed(0)
-    weights: Weights = {"classifier.0.weight": torch.zeros(1)}
-    width = 3
-    for stage, out in zip(STAGES, WIDTHS, strict=True):
-        for layer in stage:
-            scale = (2 / (9 * width)) ** 0.5
-            weights[f"features.{layer}.weight"] = scale * torch.randn(out, width, 3, 3, generator=generator)
-            weights[f"features.{layer}.bias"] = 0.1 * torch.randn(out, generator=generator)
-            width = out
-    return weights
+    return random_backbone("vgg")
 
 
 @pytest.fixture(scope="module")
 def heads() -> Weights:
-    generator = torch.Generator().manual_seed(1)
-    return {
-        f"lin{stage}.model.1.weight": torch.rand(1, width, 1, 1, generator=generator)
-        for stage, width in enumerate(WIDTHS)
-    }
+    return random_heads("vgg")
 
 
 def images(seed: int) -> Tensor:
     return torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
-def features(backbone: Weights) -> nn.Sequential:
-    """The same backbone as a plain stack of layers."""
+def features(network: Network, backbone: Weights) -> nn.Sequential:
+    """The same backbone as a plain stack of layers, as torchvision lays them out."""
     layers: list[nn.Module] = []
-    for stage in STAGES:
-        for layer in stage:
-            conv = nn.Conv2d(*reversed(backbone[f"features.{layer}.weight"].shape[:2]), 3, padding=1)
-            conv.load_state_dict({part: backbone[f"features.{layer}.{part}"] for part in ("weight", "bias")})
+    for stage in BACKBONES[network].stages:
+        layers += [nn.MaxPool2d(stage.pool, 2)] if stage.pool else []
+        for place in stage.convolutions:
+            weight, bias = (backbone[f"features.{place.layer}.{part}"] for part in ("weight", "bias"))
+            conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], place.stride, place.padding)
+            conv.load_state_dict({"weight": weight, "bias": bias})
             layers += [conv, nn.ReLU()]
-        layers.append(nn.MaxPool2d(2))
+            assert layers[place.layer] is conv
     return nn.Sequential(*layers)
 
 
-def test_agrees_with_torchmetrics(backbone: Weights, heads: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("network", ["vgg", "alex"])
+def test_agrees_with_torchmetrics(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = pytest.importorskip("torchmetrics.functional.image.lpips")
+    backbone, heads = random_backbone(network), random_heads(network)
     # Its own way to a backbone goes through torchvision, which has no place here.
-    monkeypatch.setattr(theirs, "_get_tv_model_features", lambda net, pretrained=False: features(backbone))
-    reference = theirs._LPIPS(pretrained=False, net="vgg", pnet_rand=True, use_dropout=False).eval()
+    monkeypatch.setattr(theirs, "_get_tv_model_features", lambda net, pretrained=False: features(network, backbone))
+    reference = theirs._LPIPS(pretrained=False, net=network, pnet_rand=True, use_dropout=False).eval()
     reference.load_state_dict({name.replace("model.1", "model.0"): head for name, head in heads.items()}, strict=False)
+    lpips = LPIPS(backbone, heads, network)
     with torch.no_grad():
-        expected = reference(images(1), images(2), normalize=True).mean()
-        assert LPIPS(backbone, heads)(images(1), images(2)).item() == pytest.approx(expected.item(), rel=1e-5)
+        expected = reference(images(1), images(2), normalize=True).flatten()
+        assert lpips.distances(images(1), images(2)).tolist() == pytest.approx(expected.tolist(), rel=1e-5)
+        assert lpips(images(1), images(2)).item() == pytest.approx(expected.mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("network", ["vgg", "alex"])
+def test_the_smallest_images_are_just_large_enough(network: Network) -> None:
+    lpips, size = LPIPS(random_backbone(network), random_heads(network), network), BACKBONES[network].smallest
+    assert lpips(torch.zeros(1, 3, size, size), torch.ones(1, 3, size, size)) > 0
+    with pytest.raises(RuntimeError, match="too small"):
+        lpips(torch.zeros(1, 3, size - 1, size), torch.ones(1, 3, size - 1, size))
 
 
 def test_a_distance_that_trains_its_first_argument(backbone: Weights, heads: Weights) -> None:
@@ -94,7 +95,7 @@ def test_weights_from_local_files(backbone: Weights, heads: Weights, tmp_path: P
     lpips = load_lpips(str(tmp_path / "vgg16.safetensors"), str(tmp_path / "heads.pth"))
     assert lpips is not None
     assert torch.equal(lpips(images(1), images(2)), LPIPS(backbone, heads)(images(1), images(2)))
-    with pytest.raises(FileNotFoundError, match=r"none.pth does not exist; expected the LPIPS heads"):
+    with pytest.raises(FileNotFoundError, match=r"none.pth does not exist; expected the LPIPS heads.*hf download"):
         load_lpips(str(tmp_path / "vgg16.safetensors"), str(tmp_path / "none.pth"))
 
 
@@ -110,7 +111,7 @@ def test_weights_from_the_hub(
         save_file(shelf[repository, file], tmp_path / file)
         return str(tmp_path / file)
 
-    monkeypatch.setattr(perceptual, "hf_hub_download", download)
+    monkeypatch.setattr(published, "hf_hub_download", download)
     assert load_lpips("timm/vgg16.tv_in1k", "vivym/lpips") is not None
 
 
@@ -126,3 +127,31 @@ def test_other_weights_are_refused(backbone: Weights, heads: Weights) -> None:
         LPIPS({}, heads)
     with pytest.raises(ValueError, match="heads have shapes"):
         LPIPS(backbone, {name: head for name, head in heads.items() if "lin3" not in name})
+    with pytest.raises(ValueError, match="expected the weights of a plain AlexNet classifier"):
+        LPIPS(backbone, heads, "alex")
+
+
+def test_the_same_weights_have_the_same_hash_in_every_file(backbone: Weights, heads: Weights, tmp_path: Path) -> None:
+    save_file(heads, tmp_path / "heads.safetensors")
+    torch.save(heads, tmp_path / "heads.pth")
+    hashes = {LPIPS(backbone, read_tensors(tmp_path / f"heads.{kind}")).sha256 for kind in ("safetensors", "pth")}
+    assert len(hashes) == 1
+    assert LPIPS(backbone, {name: head + 1 for name, head in heads.items()}).sha256 not in hashes
+
+
+@pytest.mark.parametrize("name", ["heads.pth", "heads.safetensors"])
+def test_damaged_weights_are_named(name: str, heads: Weights, tmp_path: Path) -> None:
+    torch.save(heads, tmp_path / "heads.pth")
+    save_file(heads, tmp_path / "heads.safetensors")
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:1000])
+    with pytest.raises(ValueError, match=rf"{name} (cannot be read|is not a whole).*truncated or damaged"):
+        read_tensors(tmp_path / name)
+
+
+def test_pickled_code_does_not_run(tmp_path: Path) -> None:
+    torch.save({"lin0": Path(tmp_path)}, tmp_path / "heads.pth")
+    with pytest.raises(ValueError, match="holds more than tensors"):
+        read_tensors(tmp_path / "heads.pth")
+    torch.save([torch.zeros(1)], tmp_path / "list.pth")
+    with pytest.raises(ValueError, match="expected tensors by their names"):
+        read_tensors(tmp_path / "list.pth")
