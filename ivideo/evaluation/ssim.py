@@ -53,8 +53,8 @@ def _blur(maps: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h-10 w-10"
     Weighted slices are added up: convolutions in double precision are many times slower on a CPU.
     """
     offsets = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
-    weights = torch.exp(-offsets.square() / (2 * _SIGMA**2))
-    weights = (weights / weights.sum()).tolist()
+    window = torch.exp(-offsets.square() / (2 * _SIGMA**2))
+    weights: list[float] = (window / window.sum()).tolist()
     for axis in (-1, -2):
         length = maps.shape[axis] - WINDOW + 1
         total = maps.narrow(axis, 0, length) * weights[0]
