@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 from torch import Tensor
 
 LOCAL_SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -58,11 +58,17 @@ def locate(published: PublishedFile, source: str | None, *, option: str) -> Path
         return path
     try:
         return Path(hf_hub_download(source, published.file))
+    except HFValidationError as error:
+        raise ValueError(
+            f"{source!r} is neither a file ({', '.join(LOCAL_SUFFIXES)}) nor the name of a Hub repository; expected "
+            f"{published.what}: {remedy}"
+        ) from error
     except (FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".:")
+        # Where there is no network, the Hub's client says so in a paragraph of its own.
+        reason = "" if isinstance(error, FileNotFoundError) else f" ({str(error).strip().splitlines()[0].rstrip('.:')})"
         raise NotOnHub(
-            f"{published.what} is missing: {published.file} of the Hub repository {source} is not in the local cache "
-            f"and cannot be fetched ({reason}); where there is a network, {remedy}"
+            f"{published.what} is missing: {published.file} of the Hub repository {source} is neither in the local "
+            f"cache nor within reach{reason}; where there is a network, {remedy}"
         ) from error
 
 

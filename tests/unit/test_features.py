@@ -92,6 +92,8 @@ def test_absent_files_are_an_error_with_the_command_that_fetches_them(tmp_path: 
         load_features("i3d", trust=True)
     with pytest.raises(OSError, match=r"curl -LO https://nvlabs.*inception-2015-12-05.pt.*--fid_weights"):
         load_features("inception", trust=True)
+    with pytest.raises(ValueError, match=r"'my i3d' is neither a file .* nor the name of a Hub repository"):
+        load_features("i3d", trust=True, weights="my i3d")
     with pytest.raises(FileNotFoundError, match=r"none.pt does not exist; expected the I3D network"):
         load_features("i3d", trust=True, weights=str(tmp_path / "none.pt"))
 

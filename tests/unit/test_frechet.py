@@ -101,6 +101,14 @@ def test_batches_in_any_order_are_one_set(cuts: list[int], seed: int) -> None:
     torch.testing.assert_close(whole.covariance, exact, rtol=0, atol=1e-7)
 
 
+def test_draws_of_one_distribution_come_closer_with_their_number() -> None:
+    few, more, many = (
+        frechet_distance(*(Moments.of(drawn(seed, 2 * count, size=40)[half::2]) for half in (0, 1)))
+        for seed, count in ((0, 16), (0, 64), (0, 1024))
+    )
+    assert few > 2 * more > 8 * many > 0
+
+
 def test_too_few_features_are_refused() -> None:
     few, many = Moments.of(drawn(0, 1)), Moments.of(drawn(0, 100))
     with pytest.raises(ValueError, match="there are 1 imagined features; expected at least 2"):
