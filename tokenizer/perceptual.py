@@ -207,9 +207,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, LookupError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise ValueError(
-            f"{path} cannot be read as weights ({str(error).splitlines()[0][:120]}): it is truncated or damaged, or "
-            "holds more than tensors; fetch it again"
+            f"{path} cannot be read as weights ({reason}): it is truncated or damaged, or holds more than tensors; "
+            "fetch it again"
         ) from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise ValueError(f"{path} holds a {type(tensors).__name__}; expected tensors by their names")

@@ -65,7 +65,8 @@ def locate(published: PublishedFile, source: str | None, *, option: str) -> Path
         ) from error
     except (FileNotFoundError, HfHubHTTPError, OfflineModeIsEnabled) as error:
         # Where there is no network, the Hub's client says so in a paragraph of its own.
-        reason = "" if isinstance(error, FileNotFoundError) else f" ({str(error).strip().splitlines()[0].rstrip('.:')})"
+        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
+        reason = "" if isinstance(error, FileNotFoundError) else f" ({first})"
         raise NotOnHub(
             f"{published.what} is missing: {published.file} of the Hub repository {source} is neither in the local "
             f"cache nor within reach{reason}; where there is a network, {remedy}"

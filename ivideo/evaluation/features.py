@@ -224,12 +224,13 @@ def _own(name: str, trust: bool, sha256: str | None, kind: Kind, device: torch.d
     module_name, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module_name), attribute)
-        source = inspect.getsourcefile(function) or inspect.getsourcefile(type(function))
+        written = inspect.unwrap(function) if inspect.isroutine(function) else type(function)
+        source = inspect.getsourcefile(written)
     except (ImportError, ValueError, AttributeError) as error:
         raise ValueError(
             f"{name} cannot be imported ({error}); expected module:function, importable from here"
         ) from error
-    except TypeError:  # an object whose class was written in C
+    except TypeError:  # it was written in C
         source = None
     if not callable(function) or source is None:
         raise ValueError(f"{name} is no function with a Python source; expected one that maps frames to features")

@@ -1,7 +1,7 @@
 """Many imagined futures of a clip to one value, and the metrics of single frames that this is done with.
 
 Papers report samples as their mean or as the best of many; the best of 100 is a different quantity, which grows with
-their number, and is chosen for every metric by itself (iVideoGPT, arXiv 2405.15223, section 4.1).
+their number, and is chosen for every metric by itself (iVideoGPT, arXiv 2405.15223).
 """
 
 from collections.abc import Callable, Sequence

@@ -157,6 +157,8 @@ def test_random_features_tell_motion_from_stillness_and_order_from_disorder() ->
 
 
 OWN = """
+import torch
+
 def brightness(clips):
     return clips.float().mean(dim=(3, 4)).flatten(1)
 
@@ -166,6 +168,18 @@ def rows(images):
     return images.float().mean(dim=(1, 3))
 
 rows.kind = "image"
+
+@torch.no_grad()
+def decorated(clips):
+    return clips.flatten(1)[:, :3]
+
+class Callable:
+    dim = 3
+
+    def __call__(self, clips):
+        return clips.flatten(1)[:, :3]
+
+instance = Callable()
 
 def nothing(clips):
     return None
@@ -189,6 +203,10 @@ def test_a_function_of_ones_own(own: Path) -> None:
     assert network.sha256 == hashlib.sha256(own.read_bytes()).hexdigest()
     assert torch.equal(network(clips(0)), clips(0).float().mean(dim=(3, 4)).flatten(1))
     assert load_features("own_features_for_test:rows", trust=True).kind == "image"
+    for name in ("decorated", "instance"):
+        other = load_features(f"own_features_for_test:{name}", trust=True)
+        assert other.sha256 == network.sha256, "of the file it is written in"
+        assert other(clips(0)).shape == (11, 3)
     with pytest.raises(ValueError, match="looks at images; fvd needs a network for videos: i3d or random3d"):
         load_features("own_features_for_test:rows", trust=True, kind="video")
     with pytest.raises(ValueError, match=r"made NoneType of 11 videos"):
