@@ -11,7 +11,6 @@ from torch import Tensor
 from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import Statistic, bootstrap
 
-
 Per: TypeAlias = Literal["frame", "clip"]
 """Whether a figure is of single frames, or of all imagined frames of a clip together."""
 

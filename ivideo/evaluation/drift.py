@@ -46,7 +46,7 @@ def teacher_forced(
     case: Case,
     truth: Truth,
     *,
-    actions: Float[Tensor, "n t-1 a"] | None = None,
+    actions: Float[Tensor, "n s a"] | None = None,
     sampling: Sampling,
     guidance: float = 0.0,
 ) -> Forced:

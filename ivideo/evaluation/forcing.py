@@ -14,6 +14,7 @@ from ivideo.world_model import WorldModel
 from transformer import KVCache
 
 
+@torch.inference_mode()
 def read(
     model: WorldModel, state: RolloutState, codes: Int[Tensor, "n m"], action: Float[Tensor, "n a"] | None
 ) -> tuple[RolloutState, Float[Tensor, "n l d"]]:

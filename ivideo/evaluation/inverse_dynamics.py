@@ -43,7 +43,7 @@ def motions(
     context: int,
     videos: Mapping[str, UInt8[Tensor, "n t 3 h w"]],
     *,
-    commanded: Mapping[str, Float[Tensor, "n t-1 a"]],
+    commanded: Mapping[str, Float[Tensor, "n s a"]],
     ceiling: UInt8[Tensor, "n t 3 h w"],
 ) -> Collected:
     """What a batch of clips with actions tells a probe, to be joined with others.

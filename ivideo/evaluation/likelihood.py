@@ -48,7 +48,7 @@ class Nats:
 
 
 def likelihood(
-    model: WorldModel, case: Case, truth: Truth, *, wrong: Float[Tensor, "n t-1 a"] | None = None
+    model: WorldModel, case: Case, truth: Truth, *, wrong: Float[Tensor, "n s a"] | None = None
 ) -> list[Series]:
     """Cross-entropy of the true codes per frame and per clip; under the `wrong` actions too, where a model takes any.
 
@@ -72,7 +72,7 @@ def likelihood(
 
 
 @torch.inference_mode()
-def nats(model: WorldModel, case: Case, truth: Truth, actions: Float[Tensor, "n t-1 a"] | None) -> Nats:
+def nats(model: WorldModel, case: Case, truth: Truth, actions: Float[Tensor, "n s a"] | None) -> Nats:
     """What each frame's tokens cost a model, given the true frames before it under `actions`; on the CPU's memory.
 
     The cost is one pass over each frame: a small part of imagining it, which takes a pass for every token.

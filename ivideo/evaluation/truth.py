@@ -65,7 +65,7 @@ def shown_frames(model: WorldModel) -> int:
     return model.context_frames - model.config.goal_conditioned
 
 
-def steps(model: WorldModel, case: Case, actions: Float[Tensor, "n t-1 a"] | None) -> list[Float[Tensor, "n a"] | None]:
+def steps(model: WorldModel, case: Case, actions: Float[Tensor, "n s a"] | None) -> list[Float[Tensor, "n a"] | None]:
     """The actions that lead to each imagined frame; None throughout for a model that takes none."""
     first, last = shown_frames(model) - 1, case.frames.shape[1] - 1
     if actions is None or not model.action_dim:
