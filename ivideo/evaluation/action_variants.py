@@ -56,7 +56,7 @@ def outliers(
     first = context - 1
     drawn = []
     for name in names:
-        generator = torch.Generator().manual_seed(crc32(name.encode()) + (seed << 32))
+        generator = torch.Generator().manual_seed(crc32(f"{seed} {name}".encode()))  # of larger seeds it reads 32 bits
         drawn.append(torch.rand(actions.shape[1] - first, actions.shape[2], generator=generator))
     random = low + torch.stack(drawn).to(actions) * (high - low)
     return {TRIPLED: _later(actions, 3.0 * actions[:, first:], first), RANDOM: _later(actions, random, first)}

@@ -70,8 +70,8 @@ def recovered(found: Collected, *, resamples: int = 1000, seed: int = 0) -> list
     """
     taken = found.values[_ACTIONS + TRUTH]
     spread = taken.flatten(0, 2).std(0)
-    varies = spread > 0
-    scale = spread[varies]
+    varies = (spread > 0) | (spread == 0).all()  # constant controls are left out, where there are others
+    scale = spread[varies].clamp(min=1e-12)
     aims = {TRUTH: taken[..., varies] / scale}
     predicted = _cross_fitted(found, aims[TRUTH])
     compared = []
@@ -98,7 +98,7 @@ def _cross_fitted(found: Collected, aims: Float[Tensor, "n r f k"]) -> dict[str,
     folds = torch.arange(len(true)) * FOLDS // len(true)
     best = {name: torch.full_like(aims, torch.nan) for name in seen}
     steps = int((folds > 0).sum()) * true.shape[2]
-    if not aims.shape[-1] or steps < 2 * true.shape[-1]:
+    if steps < 2 * true.shape[-1]:
         return best
     least = float("inf")
     for strength in STRENGTHS:
