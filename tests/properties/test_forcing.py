@@ -3,11 +3,13 @@
 from dataclasses import replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 import pytest
 import torch
 from tiny_cases import FRAMES, case_for, codes_of, free, part
 from tiny_rollouts import GREEDY, OPTIONS, build
+from tiny_text import SIZE, save_text_encoder
 
 from ivideo.embedding import EmbeddingConfig
 from ivideo.embodiments import Domain
@@ -27,6 +29,7 @@ from ivideo.evaluation.likelihood import (
 from ivideo.evaluation.reconstruction import ceiling
 from ivideo.evaluation.series import PREDICTION, SHUFFLED, figure
 from ivideo.evaluation.truth import see, steps
+from ivideo.instructions import TextConfig
 from ivideo.rollout import pixels
 from ivideo.state import Branch
 from ivideo.world_model import WorldModel
@@ -243,6 +246,15 @@ def test_a_domain_is_named_to_a_model_that_knows_several() -> None:
     assert not torch.equal(found.codes, nats(model, narrow, see(model, narrow), narrow.actions).codes)
     with pytest.raises(ValueError, match=r"an action has 3 values; domain arm takes 2"):
         nats(model, case, see(model, replace(case, domain="arm")), case.actions)
+
+
+def test_instructions_are_read_to_a_model_that_reads_any(tmp_path: Path) -> None:
+    model = build(EmbeddingConfig(text=TextConfig(encoder=save_text_encoder(tmp_path / "t5"), size=SIZE)))
+    case = case_for(model, instructions=("push the red block", "pick the can"))
+    found = [nats(model, each, see(model, each), None) for each in (case, replace(case, instructions=("pick",) * 2))]
+    assert not torch.equal(found[0].codes, found[1].codes)
+    deaf = build(OPTIONS[0])
+    assert nats(deaf, case, see(deaf, case), None).codes.isfinite().all()
 
 
 def test_clips_without_a_future_are_refused() -> None:

@@ -13,10 +13,11 @@ from ivideo.evaluation.codebook import CodeCounts, code_counts, codebook, unigra
 from ivideo.evaluation.collected import Collected
 from ivideo.evaluation.drift import agreement
 from ivideo.evaluation.following import differing, effects
+from ivideo.evaluation.likelihood import nats
 from ivideo.evaluation.repetition import repetition
 from ivideo.evaluation.series import COPY, PREDICTION, Series, figure
 from ivideo.evaluation.truth import TRUTH, Truth, see
-from ivideo.evaluation.uncertainty import surprise, uncertainty
+from ivideo.evaluation.uncertainty import entropies, signs, uncertainty
 
 
 def truth_of(codes: torch.Tensor, before: torch.Tensor) -> Truth:
@@ -155,28 +156,54 @@ def test_distances_are_in_levels() -> None:
     assert tokens == {("Tokens that differ, %", f"{PREDICTION} against {ZERO}"): [25]}
 
 
-def test_surprise_that_goes_with_errors_and_knows_what_is_strange() -> None:
+@pytest.mark.parametrize("sign", ["surprise", "entropy"])
+def test_signs_that_go_with_errors_and_know_what_is_strange(sign: str) -> None:
     generator = torch.Generator().manual_seed(0)
     truth = torch.zeros(30, 4, 3, 2, 2, dtype=torch.uint8)
     error = torch.randint(1, 200, (30, 3), generator=generator)
     predicted = truth.clone()
     predicted[:, 1:] = error[:, :, None, None, None].to(torch.uint8)
-    own = -error.float()
-    batch = surprise(truth, predicted, 1, {PREDICTION: own, "tripled": own - 500, "same": own, "sure": own + 500}, 4)
-    figures = {(each.quantity, each.source): each for each in uncertainty(batch, resamples=20)}
-    rank = figures["Rank correlation of surprise and error", PREDICTION]
+    own = error.float()
+    asked = {PREDICTION: own, "tripled": own + 500, "same": own, "sure": own - 500}
+    given = {"surprise": {PREDICTION: own.flip(0)}, "entropy": {PREDICTION: own.flip(0)}} | {sign: asked}
+
+    def collected(rows: slice) -> Collected:
+        cut = {name: {source: each[rows] for source, each in of.items()} for name, of in given.items()}
+        return signs(truth[rows], predicted[rows], 1, **cut)
+
+    found = uncertainty(collected(slice(None)), resamples=20)
+    figures = {(each.quantity, each.source): each for each in found}
+    assert len(figures) == len(found)
+    rank = figures[f"Rank correlation of {sign} and error", PREDICTION]
     assert [each.value for each in rank.values] == pytest.approx([1, 1, 1])
-    assert figures["Rank correlation of surprise and error of clips", PREDICTION].values[0].value > 0.9
+    assert figures[f"Rank correlation of {sign} and error of clips", PREDICTION].values[0].value > 0.9
     for name, expected in (("tripled", 1), ("same", 0.5), ("sure", 0), ("chance", 0.5)):
-        assert [each.value for each in figures["AUROC of surprise", name].values] == pytest.approx([expected] * 3)
-        assert figures["AUROC of surprise of clips", name].values[0].value == pytest.approx(expected)
-    parts = [
-        surprise(truth[rows], predicted[rows], 1, {PREDICTION: own[rows], "tripled": own[rows] - 500}, 4)
-        for rows in (slice(0, 11), slice(11, 30))
-    ]
-    joined = uncertainty(Collected.joined(parts), resamples=20)
-    assert [each for each in joined if each.source != "chance"] == [
-        figures[each.quantity, each.source] for each in joined if each.source != "chance"
-    ]
-    alone = uncertainty(surprise(truth, predicted, 1, {PREDICTION: own}, 4), resamples=20)
-    assert {each.source for each in alone} == {PREDICTION}, "no chance where nothing is told apart"
+        assert [each.value for each in figures[f"AUROC of {sign}", name].values] == pytest.approx([expected] * 3)
+        assert figures[f"AUROC of {sign} of clips", name].values[0].value == pytest.approx(expected)
+    parts = [collected(slice(0, 11)), collected(slice(11, 30))]
+    assert uncertainty(Collected.joined(parts), resamples=20) == found
+    assert sum(each.source == "chance" for each in found) == 2, "no chance where nothing is told apart"
+
+
+def test_entropy_is_that_of_what_a_step_draws_from() -> None:
+    """Of a code book of 24, at most ln 24; a sure step has an entropy near 0, and its surprise is no larger."""
+    model = build(OPTIONS[3])
+    case = case_for(model)
+    truth = see(model, case)
+    codes = codes_of(model, free(model, case, truth))
+    found = entropies(model, case, truth, codes, case.actions)
+    cost = nats(model, case, replace(truth, codes=codes), case.actions).codes / model.layout.dynamics_tokens
+    assert ((found > 0) & (found < math.log(24))).all()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8)
+    truth = see(model, case)
+    codes = codes_of(model, free(model, case, truth))
+    sharper = entropies(model, case, truth, codes, case.actions)
+    assert sharper.mean() < found.mean()
+    assert not torch.allclose(found, cost, rtol=1e-2)
+    with torch.no_grad():
+        for parameter in [*model.transformer.parameters(), *model.embedding.parameters()]:
+            parameter.zero_()
+    level = entropies(model, case, see(model, case), codes, case.actions)
+    torch.testing.assert_close(level, torch.full_like(level, math.log(24)))
