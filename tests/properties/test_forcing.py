@@ -189,16 +189,16 @@ def test_one_truth_serves_every_measurement_and_rollouts_in_the_middle_of_them()
     model = build(OPTIONS[3])
     case = case_for(model)
     truth = see(model, case)
-    expected = codes_of(model, free(model, case, see(model, case)))
-    state, told = truth.start, steps(model, case, case.actions)
-    for place in range(truth.frames):
-        first = likelihood(model, case, truth)
+    alone, state = see(model, case).start, truth.start
+    measured = []
+    for action in steps(model, case, case.actions):
+        alone, expected = model.step(alone, action, decode=False)
+        state, seen = model.step(state, action, decode=False)  # comes first, and so owns what it goes on from
+        assert torch.equal(seen.log_likelihood, expected.log_likelihood)
         forced = teacher_forced(model, case, truth, sampling=GREEDY)
-        state, _ = model.step(state, told[place], decode=False)
-        for one, other in zip(first, likelihood(model, case, truth), strict=True):
-            assert torch.equal(one.values, other.values)
-        assert torch.equal(forced.codes, teacher_forced(model, case, truth, sampling=GREEDY).codes)
-    assert torch.equal(codes_of(model, state), expected)
+        measured.append([forced.codes, *(each.values for each in likelihood(model, case, truth))])
+    for again in measured[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(measured[0], again, strict=True))
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, DRAWN])
