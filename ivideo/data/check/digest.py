@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ivideo.data.check.motion import PIXELS, Motion, observe
+from ivideo.data.check.motion import Motion, observe, shrunk
 from ivideo.episode import Episode
 
 LOOK = 8
@@ -16,7 +16,6 @@ LOOK = 8
 FLAT = 8
 """Levels within which a frame counts as flat."""
 _LOOKED_AT = 16
-_CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +75,7 @@ def digest(episode: Episode, *, place: int, file: str, keep_motion: bool) -> Dig
     frames = episode.frames
     flat_pixels = frames.flatten(1)
     lowest, highest = flat_pixels.amin(1), flat_pixels.amax(1)
-    small = _shrunk(frames)
+    small = shrunk(frames)
     chosen = torch.linspace(0, len(frames) - 1, min(len(frames), _LOOKED_AT)).round().long()
     rewards = episode.rewards
     return Digest(
@@ -96,12 +95,6 @@ def digest(episode: Episode, *, place: int, file: str, keep_motion: bool) -> Dig
         rewards=None if rewards is None or not len(rewards) else (float(rewards.min()), float(rewards.max())),
         motion=observe(small, episode.actions, rewards) if keep_motion else None,
     )
-
-
-def _shrunk(frames: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 16 16"]:
-    """The frames averaged over a grid of 16 by 16 cells, a chunk at a time: as floats, a long video would not fit."""
-    chunk = max(1, _CHUNK_BYTES // (4 * frames[0].numel()))
-    return torch.cat([F.adaptive_avg_pool2d(part.float(), PIXELS) for part in frames.split(chunk)])
 
 
 def _fingerprint(frames: UInt8[Tensor, "t 3 h w"]) -> bytes:

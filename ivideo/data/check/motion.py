@@ -14,8 +14,10 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from ivideo.regression import STRENGTHS, ridge
 
 PIXELS = 16
 LAGS = tuple(range(-3, 4))
@@ -23,7 +25,7 @@ LAGS = tuple(range(-3, 4))
 _REACH = LAGS[-1]
 _STEPS = 256
 _FOLDS = 5
-_RIDGES = (0.01, 0.1, 1.0)
+_CHUNK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,16 @@ def observe(
     small: Float[Tensor, "t 3 16 16"], actions: Float[Tensor, "t-1 a"] | None, rewards: Float[Tensor, "t-1"] | None
 ) -> Motion:
     """Return the changes between frames of levels 0 to 255, averaged to 16 by 16, with what belongs to them."""
-    small = small[: _STEPS + 1] / 255.0
+    return Motion(
+        changes=changes(small[: _STEPS + 1]),
+        actions=None if actions is None else actions[:_STEPS].clone(),
+        rewards=None if rewards is None else rewards[:_STEPS].clone(),
+    )
+
+
+def changes(small: Float[Tensor, "t 3 16 16"]) -> Float[Tensor, "t-1 42"]:
+    """How each of some frames of levels 0 to 255 differs from the one before; see the top of this module."""
+    small = small / 255.0
     step, middle = small[1:] - small[:-1], (small[1:] + small[:-1]) / 2
     y, x = torch.meshgrid(torch.linspace(-1, 1, PIXELS), torch.linspace(-1, 1, PIXELS), indexing="ij")
     bases = torch.stack([torch.ones_like(x), x, y, x * y, x * x, y * y]).flatten(1)
@@ -74,11 +85,13 @@ def observe(
     along_x = F.pad(middle[..., 2:] - middle[..., :-2], (1, 1))
     along_y = F.pad(middle[..., 2:, :] - middle[..., :-2, :], (0, 0, 1, 1))
     flow = [F.adaptive_avg_pool2d(step * slope, 2).flatten(1) for slope in (along_x, along_y)]
-    return Motion(
-        changes=torch.cat([moments, *flow], dim=1),
-        actions=None if actions is None else actions[:_STEPS].clone(),
-        rewards=None if rewards is None else rewards[:_STEPS].clone(),
-    )
+    return torch.cat([moments, *flow], dim=1)
+
+
+def shrunk(frames: UInt8[Tensor, "t 3 h w"]) -> Float[Tensor, "t 3 16 16"]:
+    """The frames averaged over a grid of 16 by 16 cells, a chunk at a time: as floats, a long video would not fit."""
+    chunk = max(1, _CHUNK_BYTES // (4 * frames[0].numel()))
+    return torch.cat([F.adaptive_avg_pool2d(part.float(), PIXELS) for part in frames.split(chunk)])
 
 
 def inner(values: Float[Tensor, "s k"], lag: int = 0) -> Float[Tensor, "r k"]:
@@ -107,15 +120,15 @@ def fit(changes: Sequence[Float[Tensor, "_s d"]], targets: Sequence[Float[Tensor
     owner = torch.arange(len(rows)).repeat_interleave(torch.tensor(lengths))
     folds = owner % _FOLDS if len(rows) >= _FOLDS else torch.arange(steps) * _FOLDS // steps
     weights = _weights(targets)
-    fits = {ridge: _held_out(x, y, weights[owner], folds, ridge) for ridge in _RIDGES}
-    ridge = max(_RIDGES, key=lambda each: float(fits[each][0].clamp(min=0).sum()))
-    scores, predicted = fits[ridge]
+    fits = {strength: _held_out(x, y, weights[owner], folds, strength) for strength in STRENGTHS}
+    strength = max(STRENGTHS, key=lambda each: float(fits[each][0].clamp(min=0).sum()))
+    scores, predicted = fits[strength]
     scores = scores.view(len(LAGS), -1)
     best = int(scores.clamp(min=0).mean(1).argmax())
     y, predicted = (values.view(steps, len(LAGS), -1)[:, best] for values in (y, predicted))
     # Once more without the episodes that disagree, so that what is wrong with a few does not blur what they should be.
     settled = [
-        _held_out(x, y[:, [column]], (weights * agrees)[owner], folds, ridge)
+        _held_out(x, y[:, [column]], (weights * agrees)[owner], folds, strength)
         for column, agrees in enumerate(_agreeing(predicted, y, lengths))
     ]
     return Fit(
@@ -151,19 +164,14 @@ def _weights(targets: Sequence[Float[Tensor, "_s k"]]) -> Float[Tensor, "e"]:
 
 
 def _held_out(
-    x: Float[Tensor, "r d"], y: Float[Tensor, "r k"], weights: Float[Tensor, "r"], folds: Tensor, ridge: float
+    x: Float[Tensor, "r d"], y: Float[Tensor, "r k"], weights: Float[Tensor, "r"], folds: Tensor, strength: float
 ) -> tuple[Float[Tensor, "k"], Float[Tensor, "r k"]]:
     """R^2 per target dimension on folds that were left out, and the predictions for them."""
     predicted = torch.empty_like(y)
-    weights = weights[:, None]
     for fold in range(_FOLDS):
         out = folds == fold
-        w, known, wanted = weights[~out], x[~out], y[~out]
-        middle, mean = (w * known).sum(0) / w.sum(), (w * wanted).sum(0) / w.sum()
-        known = known - middle
-        normal = known.T @ (w * known) + ridge * float(w.sum()) * torch.eye(x.shape[1], dtype=x.dtype)
-        solution = torch.linalg.solve(normal, known.T @ (w * (wanted - mean)))
-        predicted[out] = (x[out] - middle) @ solution + mean
+        predicted[out] = ridge(x[~out], y[~out], strength, weights[~out])(x[out])
+    weights = weights[:, None]
     mean = (weights * y).sum(0) / weights.sum()
     left = (weights * (y - predicted).square()).sum(0)
     whole = (weights * (y - mean).square()).sum(0)
