@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ivideo.evaluation.report.words import DASH, counted, decimals, with_interval
+from ivideo.evaluation.report.words import DASH, MINUS, counted, decimals, with_interval
 from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import Interval
 
@@ -40,6 +40,8 @@ class Label:
     at: Point
     anchor: Literal["start", "middle", "end"]
     ink: int | None = None
+    title: bool = False
+    """Whether it says what the whole drawing shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ class _Canvas:
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return round(_LEFT + across * (WIDTH - self.right - _LEFT), 2), round(_UNIT - up * (_UNIT - _TOP), 2)
 
-    def axes(self, x: Mapping[float, str], y: Mapping[float, str], x_title: str, y_title: str) -> None:
+    def axes(self, x: Mapping[float, str], y: Mapping[float, str]) -> None:
         for value, text in y.items():
             left, right = self.place(self.x[0], value), self.place(self.x[1], value)
             self.shapes.append(Shape(kind="grid", points=(left, right)))
@@ -87,8 +89,11 @@ class _Canvas:
             at = self.place(value, self.y[0])
             self.shapes.append(Shape(kind="grid", points=(at, (at[0], at[1] + 4))))
             self.labels.append(Label(text=text, at=(at[0], at[1] + 16), anchor="middle"))
-        self.labels.append(Label(text=x_title, at=((_LEFT + WIDTH - self.right) / 2, HEIGHT - 4), anchor="middle"))
-        self.labels.append(Label(text=y_title, at=(4, 11), anchor="start"))
+
+    def titles(self, x: str, y: str, *, whole: bool) -> None:
+        """Name both axes; `whole` says that the vertical one's name is the drawing's too."""
+        self.labels.append(Label(text=x, at=((_LEFT + WIDTH - self.right) / 2, HEIGHT - 4), anchor="middle"))
+        self.labels.append(Label(text=y, at=(4, 11), anchor="start", title=whole))
 
 
 def curves(figures: Sequence[Figure], inks: Mapping[str, int]) -> Drawing | None:
@@ -102,7 +107,8 @@ def curves(figures: Sequence[Figure], inks: Mapping[str, int]) -> Drawing | None
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
     right = 14 + _LETTER * max(len(each.source) for each in figures)
     canvas = _Canvas(x=(1, max(frames, 2)), y=(low - room, high + room), right=min(right, 150))
-    canvas.axes(_whole_ticks(frames), ticks(*canvas.y), "imagined frame", quantity)
+    canvas.axes(_whole_ticks(frames), ticks(*canvas.y))
+    canvas.titles("imagined frame", quantity, whole=True)
     for figure in reversed(figures):  # the model's own line comes last, on top
         canvas.shapes += _bands(figure, canvas, inks[figure.source])
     for figure in reversed(figures):
@@ -124,7 +130,8 @@ def histogram(counts: Sequence[int], name: str) -> Drawing | None:
     top = max(math.ceil(math.log10(ordered[0])), 1)
     canvas = _Canvas(x=(0, len(counts)), y=(0, top), right=16)
     powers = {float(power): f"{10**power:,}" for power in range(0, top + 1, 1 + top // 6)}
-    canvas.axes(ticks(0, len(counts), most=5), powers, "codes, the most frequent first", "times it occurs")
+    canvas.axes(ticks(0, len(counts)), powers)
+    canvas.titles("codes, the most frequent first", "times each occurs, logarithmic", whole=False)
     # Steps, at most two for every pixel; neighbours with equal counts are one step.
     chosen = np.unique(np.linspace(0, len(ordered), 2 * WIDTH).astype(int)).tolist()
     steps = []
@@ -150,8 +157,8 @@ def ticks(low: float, high: float, most: int = 5) -> dict[float, str]:
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     values = [number * step for number in range(first, last + 1)]
     if places > 4 or abs(high) >= 1e6:
-        return {value: f"{value:.1e}".replace("-", "−") for value in values}
-    return {value: f"{value:,.{places}f}".replace("-", "−") for value in values}
+        return {value: f"{value:.1e}".replace("-", MINUS) for value in values}
+    return {value: f"{value:,.{places}f}".replace("-", MINUS) for value in values}
 
 
 def _whole_ticks(frames: int) -> dict[float, str]:
@@ -215,11 +222,10 @@ def _names(figures: Sequence[Figure], canvas: _Canvas, inks: Mapping[str, int]) 
 
 
 def _stop(figures: Sequence[Figure], canvas: _Canvas, frame: int) -> Stop:
-    lines = [f"frame {frame}"]
+    lines, places = [f"frame {frame}"], decimals([point for figure in figures for point in figure.values])
     for figure in figures:
         point = figure.values[frame - 1] if frame <= len(figure.values) else None
-        text = DASH if point is None else with_interval(point, decimals(figure.values))
-        lines.append(f"{figure.source}: {text}")
+        lines.append(f"{figure.source}: {DASH if point is None else with_interval(point, places)}")
     return Stop(x=canvas.place(frame, canvas.y[0])[0], text="\n".join(lines))
 
 

@@ -13,7 +13,7 @@ class Markup(str):
     __slots__ = ()
 
 
-Child: TypeAlias = "str | None | Iterable[Child]"
+Child: TypeAlias = "str | Iterable[Child] | None"
 _VOID = frozenset({"br", "img", "input", "link", "meta"})
 
 

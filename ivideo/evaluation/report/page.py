@@ -85,8 +85,12 @@ def _header(card: Card) -> Markup:
     return element(
         "header",
         element("h1", _name(card)),
-        element("p", protocol_sentence(card), class_="protocol"),
-        element("dl", ([element("dt", name), element("dd", said)] for name, said in facts if said), class_="facts"),
+        element("p", f"Protocol: {protocol_sentence(card)}.", class_="protocol"),
+        element(
+            "dl",
+            (element("div", element("dt", name), element("dd", said)) for name, said in facts if said),
+            class_="facts",
+        ),
         element("div", element("pre", element("code", card.command)), class_="command") if card.command else None,
     )
 
@@ -106,11 +110,12 @@ def _tables(card: Card, inks: dict[str, int]) -> Markup:
     found = tables(card)
     missing = any(math.isnan(cell.value) for t in found for g in t.groups for _, row in g.rows for cell in row)
     note = "In brackets, the 95% interval over clips (bootstrap)."
+    shown = [_table(each, inks) for each in found]
     return section(
         "figures",
         "Figures",
         element("p", note + (" A dash: there was nothing to average." if missing else ""), class_="note"),
-        element("div", (_table(each, inks) for each in found), class_="tables"),
+        element("div", shown[:1], element("div", shown[1:]) if shown[1:] else None, class_="tables"),
     )
 
 
@@ -156,7 +161,9 @@ def _plots(card: Card, inks: dict[str, int]) -> Markup | None:
             readout = element("p", drawing.stops[-1].text, class_="readout")
             shown.append(element("figure", svg.plot(drawing), readout))
     note = "Shaded: the 95% interval over clips. Point at a plot, or focus it and use the arrow keys, to read values."
-    return section("horizon", "Over the horizon", element("p", note, class_="note"), element("div", shown, class_="plots"))
+    return section(
+        "horizon", "Over the horizon", element("p", note, class_="note"), element("div", shown, class_="plots")
+    )
 
 
 def _codes(card: Card) -> Markup | None:
@@ -191,16 +198,12 @@ def _provenance(card: Card) -> Markup:
         "provenance",
         "Protocol and provenance",
         element("p", element("a", "Download this card as JSON", id="download", download="card.json", hidden=True)),
-        element(
-            "div",
-            (
-                element("figure", element("figcaption", title), _pairs([(name, _said(it)) for name, it in held.items()]))
-                for title, held in parts
-                if held
-            ),
-            class_="parts",
-        ),
+        element("div", (_part(title, held) for title, held in parts if held), class_="parts"),
     )
+
+
+def _part(title: str, held: dict[str, Any]) -> Markup:
+    return element("figure", element("figcaption", title), _pairs([(name, _said(each)) for name, each in held.items()]))
 
 
 def _pairs(pairs: Sequence[tuple[str, str]]) -> Markup:

@@ -7,13 +7,14 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from ivideo.evaluation.report.drawing import Point
+from ivideo.evaluation.report.words import DASH, MINUS
 
 BLACK, SOFT, RULE, WASH, WHITE = "#1b1f24", "#5b6570", "#dfe3e8", "#f1f4f7", "#ffffff"
 _SCALE, _SMOOTH = 2, 2
 """Pixels of the result for a unit of length, and how many times finer it is drawn, so that lines are smooth."""
 _FINE = _SCALE * _SMOOTH
 # The font that comes with Pillow is Latin only.
-_SPELT = str.maketrans({"–": "-", "−": "-", "×": "x", "∞": "inf", "…": "...", "“": '"', "”": '"'})
+_SPELT = str.maketrans({DASH: "-", MINUS: "-", "∞": "inf", "…": "..."})
 
 
 class Paper:
@@ -29,11 +30,26 @@ class Paper:
         self._y += height
 
     def text(
-        self, text: str, x: float, y: float, *, size: float = 12, colour: str = BLACK, anchor: str = "ls"
+        self,
+        text: str,
+        x: float,
+        y: float,
+        *,
+        size: float = 12,
+        colour: str = BLACK,
+        anchor: str = "ls",
+        most: float | None = None,
     ) -> None:
-        """Write one line; anchors are Pillow's: "ls" is the left end of the baseline, "rs" the right, "ms" the middle."""
+        """Write one line, cut where it gets wider than `most`.
+
+        The anchor says what lies at the point: "ls" the left end of the baseline, "rs" the right end, "ms" the middle.
+        """
         font = ImageFont.load_default(size * _FINE)
         spelt = text.translate(_SPELT).encode("latin-1", "replace").decode("latin-1")
+        if most is not None and font.getlength(spelt) > most * _FINE:
+            while spelt and font.getlength(f"{spelt}...") > most * _FINE:
+                spelt = spelt[:-1]
+            spelt += "..."
         self._brush(y + size).text(self._at((x, y)), spelt, fill=colour, font=font, anchor=anchor)
 
     def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:

@@ -18,8 +18,8 @@ from ivideo.evaluation.report.words import digits, ends, protocol_sentence
 from ivideo.evaluation.series import PREDICTION
 from ivideo.video import write_video
 
-_WIDTH, _MARGIN, _GAP = 1140, 30, 24
-_ROW, _NAME, _CELL, _ENDS = 19, 156, 132, 78
+_WIDTH, _MARGIN, _GAP = 1240, 30, 24
+_ROW, _NAME, _CELL, _ENDS = 19, 196, 132, 78
 _HORIZONS = 7
 _FRAMES = 12
 """Frames of a clip that are shown; of longer ones, evenly chosen ones."""
@@ -47,7 +47,7 @@ def write_picture(path: Path, card: Card, clips: Sequence[ShownClip]) -> None:
 def _head(paper: Paper, card: Card) -> None:
     paper.text(str(card.model.get("name", "model")), 0, 20, size=24)
     paper.down(32)
-    for line in wrap(protocol_sentence(card), 155):
+    for line in wrap(f"Protocol: {protocol_sentence(card)}.", 150):
         paper.text(line, 0, 14, size=14)
         paper.down(20)
     facts = (str(card.data.get("source", "")), card.date, card.machine, "brackets and shades: 95% intervals over clips")
@@ -68,18 +68,19 @@ def _table(paper: Paper, table: Table, colours: Mapping[str, int]) -> None:
     _title(paper, table.title)
     for group in table.groups:
         column = heights.index(min(heights))
-        _group(paper, group, [table.columns[place] for place in chosen], chosen, column * width, heights[column], colours)
+        _group(paper, group, table.columns, chosen, (column * width, heights[column]), colours)
         heights[column] += (len(group.rows) + 1.7) * _ROW
     paper.down(max(heights) + 8)
 
 
 def _group(
-    paper: Paper, group: Group, columns: Sequence[str], places: Sequence[int], x: float, y: float, colours: Mapping[str, int]
+    paper: Paper, group: Group, columns: Sequence[str], chosen: Sequence[int], at: Point, colours: Mapping[str, int]
 ) -> None:
-    rights = [x + _NAME + at * _CELL for at in range(1, len(places) + 1)]
-    paper.text(group.quantity, x, y + 13, size=13)
-    for name, right in zip(columns, rights, strict=True):
-        paper.text(name, right - _ENDS, y + 13, size=11, colour=SOFT, anchor="rs")
+    x, y = at
+    rights = [x + _NAME + (place + 1) * _CELL for place in range(len(chosen))]
+    paper.text(group.quantity, x, y + 13, size=13, most=_NAME)
+    for place, right in zip(chosen, rights, strict=True):
+        paper.text(columns[place], right - _ENDS, y + 13, size=11, colour=SOFT, anchor="rs")
     paper.line([(x, y + _ROW - 1), (rights[-1], y + _ROW - 1)], RULE)
     for number, (source, cells) in enumerate(group.rows, 1):
         top = y + number * _ROW
@@ -87,8 +88,8 @@ def _group(
             paper.box(x, top, rights[-1] - x, _ROW, WASH)
         ink = INKS[colours[source]]
         paper.line([(x + 2, top + 10), (x + 24, top + 10)], ink.light, width=1.8, dash=ink.dash)
-        paper.text(source, x + 30, top + 14)
-        for place, right in zip(places, rights, strict=True):
+        paper.text(source, x + 30, top + 14, most=_NAME - 30)
+        for place, right in zip(chosen, rights, strict=True):
             paper.text(digits(cells[place].value, group.decimals), right - _ENDS, top + 14, anchor="rs")
             paper.text(ends(cells[place], group.decimals), right - 4, top + 14, size=10, colour=SOFT, anchor="rs")
 
@@ -123,15 +124,16 @@ def _draw(paper: Paper, drawing: Drawing, x: float, zoom: float) -> None:
         else:
             paper.line(points, ink.light, width=1.8, dash=ink.dash)
     for label in drawing.labels:
-        colour = SOFT if label.ink is None else INKS[label.ink].light
+        colour = BLACK if label.title else SOFT if label.ink is None else INKS[label.ink].light
         anchor = {"start": "ls", "middle": "ms", "end": "rs"}[label.anchor]
-        paper.text(label.text, *moved(label.at), size=11 * zoom, colour=colour, anchor=anchor)
+        size = 12.5 if label.title else 11
+        paper.text(label.text, *moved(label.at), size=size * zoom, colour=colour, anchor=anchor)
 
 
 def _strip(paper: Paper, clip: ShownClip) -> None:
     """Rows of truth, prediction and difference, under the frames' numbers; context frames carry a bar."""
     chosen = _chosen(len(clip.truth), _FRAMES)
-    paper.text(f"{clip.label}: {clip.name}", 0, 12, size=13)
+    paper.text(f"{clip.label}: {clip.name}", 0, 12, size=13, most=_WIDTH * 0.6)
     paper.text(clip.score, _WIDTH, 12, colour=SOFT, anchor="rs")
     paper.down(22)
     rows = rearrange(clip.rows()[:, chosen], "r t k h w -> r t h w k").numpy()

@@ -28,9 +28,7 @@ def player(clips: Sequence[ShownClip]) -> Markup | None:
 
 
 def _controls() -> Markup:
-    speeds = (
-        element("option", f"{speed} frames/s", value=speed, selected=speed == _SPEED) for speed in _SPEEDS
-    )
+    speeds = (element("option", f"{speed} frames/s", value=speed, selected=speed == _SPEED) for speed in _SPEEDS)
     return element(
         "div",
         element("button", "Play", type="button", class_="play"),

@@ -36,8 +36,8 @@ def _shape(shape: Shape) -> Markup:
 
 def _label(label: Label) -> Markup:
     x, y = label.at
-    ink = None if label.ink is None else f"ink{label.ink}"
-    return element("text", label.text, x=f"{x:g}", y=f"{y:g}", text_anchor=label.anchor, class_=ink)
+    class_ = "title" if label.title else None if label.ink is None else f"ink{label.ink}"
+    return element("text", label.text, x=f"{x:g}", y=f"{y:g}", text_anchor=label.anchor, class_=class_)
 
 
 def _stops(drawing: Drawing) -> list[Markup]:

@@ -8,8 +8,8 @@ import numpy as np
 from ivideo.evaluation.card import Card
 from ivideo.evaluation.statistics import Interval
 
-DASH = "–"
-"""Stands where there was nothing to average."""
+DASH, MINUS = "\u2013", "\u2212"
+"""The first stands where there was nothing to average, the other before figures below zero."""
 _COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
@@ -59,9 +59,9 @@ def digits(value: float, places: int) -> str:
     if math.isnan(value):
         return DASH
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{MINUS}∞"
     text = f"{value:,.{places}f}"
-    return f"{0.0:.{places}f}" if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+    return f"{0.0:.{places}f}" if float(text.replace(",", "")) == 0 else text.replace("-", MINUS)
 
 
 def with_interval(interval: Interval, places: int) -> str:
