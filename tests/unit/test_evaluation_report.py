@@ -230,7 +230,7 @@ def test_picture_shows_clips_as_they_are(variant: str, tmp_path: Path) -> None:
     card, clips = _VARIANTS[variant]
     write_picture(tmp_path / "report.png", card, clips)
     picture = np.asarray(Image.open(tmp_path / "report.png"))
-    assert picture.shape[1] == 2600
+    assert picture.shape[1] == 2752
     for clip in clips:
         for frame in (0, len(clip.truth) - 1):  # the first and the last frame are among those that are shown
             for shown in (clip.truth, clip.prediction):

@@ -148,7 +148,7 @@ def histogram(counts: Sequence[int], name: str) -> Drawing | None:
     )
 
 
-def ticks(low: float, high: float, most: int = 5) -> dict[float, str]:
+def ticks(low: float, high: float, most: int = 6) -> dict[float, str]:
     """Round values in a range, at most so many, with the decimals that tell them apart."""
     rough = (high - low) / most
     power = math.floor(math.log10(rough))

@@ -23,6 +23,7 @@ from ivideo.evaluation.report.player import player
 from ivideo.evaluation.report.rows import Group, Table, by_quantity, tables
 from ivideo.evaluation.report.words import counted, digits, ends, protocol_sentence, usage
 from ivideo.evaluation.series import PREDICTION
+from ivideo.evaluation.statistics import Interval
 from ivideo.files import replace_file
 
 
@@ -110,44 +111,66 @@ def _tables(card: Card, inks: dict[str, int]) -> Markup:
     found = tables(card)
     missing = any(math.isnan(cell.value) for t in found for g in t.groups for _, row in g.rows for cell in row)
     note = "In brackets, the 95% interval over clips (bootstrap)."
-    shown = [_table(each, inks) for each in found]
     return section(
         "figures",
         "Figures",
         element("p", note + (" A dash: there was nothing to average." if missing else ""), class_="note"),
-        element("div", shown[:1], element("div", shown[1:]) if shown[1:] else None, class_="tables"),
+        element("div", (_table(each, inks) for each in found), class_="tables"),
     )
 
 
 def _table(table: Table, inks: dict[str, int]) -> Markup:
-    names = ("", *table.columns)
-    head = element("tr", (element("th", name, scope="col") if name else element("td") for name in names))
+    several = len(table.columns) > 1
+    held = _by_source(table, inks) if several or table.title == "Imagined frames" else _across(table, inks)
     return element(
         "figure",
         element("figcaption", table.title),
-        element(
-            "div",
-            element("table", element("thead", head), (_group(group, inks) for group in table.groups)),
-            class_="scroll",
-            tabindex="0",
-            role="region",
-            aria_label=table.title,
-        ),
+        element("div", held, class_="scroll", tabindex="0", role="region", aria_label=table.title),
     )
 
 
+def _by_source(table: Table, inks: dict[str, int]) -> Markup:
+    """A row for every source, under its quantity, and a column for every horizon."""
+    head = element("tr", element("td"), (element("th", name, scope="col") for name in table.columns))
+    return element("table", element("thead", head), (_group(group, inks) for group in table.groups))
+
+
 def _group(group: Group, inks: dict[str, int]) -> Markup:
-    rows = []
-    for source, cells in group.rows:
-        name = element("th", svg.key(inks[source]), source, scope="row")
-        figures = (
-            element("td", digits(cell.value, group.decimals), element("small", ends(cell, group.decimals)))
-            for cell in cells
+    title = element("th", group.quantity, colspan=1 + len(group.rows[0][1]), scope="rowgroup")
+    rows = (
+        element(
+            "tr",
+            element("th", svg.key(inks[source]), source, scope="row"),
+            (_cell(cell, group.decimals) for cell in cells),
+            class_="model" if source == PREDICTION else None,
         )
-        rows.append(element("tr", name, figures, class_="model" if source == PREDICTION else None))
-    columns = 1 + len(group.rows[0][1])
-    title = element("tr", element("th", group.quantity, colspan=columns, scope="rowgroup"), class_="quantity")
-    return element("tbody", title, rows)
+        for source, cells in group.rows
+    )
+    return element("tbody", element("tr", title, class_="quantity"), rows)
+
+
+def _across(table: Table, inks: dict[str, int]) -> Markup:
+    """A row for every quantity and a column for every source; empty where a quantity has no such source."""
+    given = dict.fromkeys(source for group in table.groups for source, _ in group.rows)
+    sources = sorted(given, key=lambda source: source != PREDICTION)
+    head = (
+        element("th", svg.key(inks[source]), source, scope="col", class_="model" if source == PREDICTION else None)
+        for source in sources
+    )
+    rows = []
+    for group in table.groups:
+        held = {source: cells[0] for source, cells in group.rows}
+        cells = (_cell(held.get(source), group.decimals, model=source == PREDICTION) for source in sources)
+        rows.append(element("tr", element("th", group.quantity, scope="row"), cells))
+    top = element("thead", element("tr", element("td"), head))
+    return element("table", top, element("tbody", rows), class_="across")
+
+
+def _cell(held: Interval | None, decimals: int, *, model: bool = False) -> Markup:
+    class_ = "model" if model else None
+    if held is None:
+        return element("td", class_=class_)
+    return element("td", digits(held.value, decimals), element("small", ends(held, decimals)), class_=class_)
 
 
 def _plots(card: Card, inks: dict[str, int]) -> Markup | None:

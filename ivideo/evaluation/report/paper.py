@@ -44,13 +44,17 @@ class Paper:
 
         The anchor says what lies at the point: "ls" the left end of the baseline, "rs" the right end, "ms" the middle.
         """
-        font = ImageFont.load_default(size * _FINE)
-        spelt = text.translate(_SPELT).encode("latin-1", "replace").decode("latin-1")
-        if most is not None and font.getlength(spelt) > most * _FINE:
-            while spelt and font.getlength(f"{spelt}...") > most * _FINE:
+        spelt = _spelt(text)
+        if most is not None and self.wide(spelt, size) > most:
+            while spelt and self.wide(f"{spelt}...", size) > most:
                 spelt = spelt[:-1]
             spelt += "..."
+        font = ImageFont.load_default(size * _FINE)
         self._brush(y + size).text(self._at((x, y)), spelt, fill=colour, font=font, anchor=anchor)
+
+    def wide(self, text: str, size: float) -> float:
+        """How wide text is."""
+        return ImageFont.load_default(size * _FINE).getlength(_spelt(text)) / _FINE
 
     def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """Fill a rectangle."""
@@ -98,6 +102,10 @@ class Paper:
             longer.paste(self._image, (0, 0))
             self._image = longer
         return ImageDraw.Draw(self._image, "RGBA")
+
+
+def _spelt(text: str) -> str:
+    return text.translate(_SPELT).encode("latin-1", "replace").decode("latin-1")
 
 
 def _dashed(points: Sequence[Point], dash: Sequence[int]) -> list[list[Point]]:

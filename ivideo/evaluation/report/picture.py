@@ -18,8 +18,8 @@ from ivideo.evaluation.report.words import digits, ends, protocol_sentence
 from ivideo.evaluation.series import PREDICTION
 from ivideo.video import write_video
 
-_WIDTH, _MARGIN, _GAP = 1240, 30, 24
-_ROW, _NAME, _CELL, _ENDS = 19, 196, 132, 78
+_WIDTH, _MARGIN, _GAP = 1316, 30, 24
+_ROW, _NAME, _CELL = 19, 196, 150
 _HORIZONS = 7
 _FRAMES = 12
 """Frames of a clip that are shown; of longer ones, evenly chosen ones."""
@@ -80,8 +80,10 @@ def _group(
     rights = [x + _NAME + (place + 1) * _CELL for place in range(len(chosen))]
     paper.text(group.quantity, x, y + 13, size=13, most=_NAME)
     for place, right in zip(chosen, rights, strict=True):
-        paper.text(columns[place], right - _ENDS, y + 13, size=11, colour=SOFT, anchor="rs")
+        paper.text(columns[place], right - 4, y + 13, size=11, colour=SOFT, anchor="rs")
     paper.line([(x, y + _ROW - 1), (rights[-1], y + _ROW - 1)], RULE)
+    intervals = [ends(cells[place], group.decimals) for _, cells in group.rows for place in chosen]
+    wide = max(paper.wide(text, 10) for text in intervals)
     for number, (source, cells) in enumerate(group.rows, 1):
         top = y + number * _ROW
         if source == PREDICTION:
@@ -90,7 +92,7 @@ def _group(
         paper.line([(x + 2, top + 10), (x + 24, top + 10)], ink.light, width=1.8, dash=ink.dash)
         paper.text(source, x + 30, top + 14, most=_NAME - 30)
         for place, right in zip(chosen, rights, strict=True):
-            paper.text(digits(cells[place].value, group.decimals), right - _ENDS, top + 14, anchor="rs")
+            paper.text(digits(cells[place].value, group.decimals), right - wide - 10, top + 14, anchor="rs")
             paper.text(ends(cells[place], group.decimals), right - 4, top + 14, size=10, colour=SOFT, anchor="rs")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ivideo.evaluation.report.clip import AMPLIFIED, COLUMNS, KINDS, ShownClip, sheet
 from ivideo.evaluation.report.markup import Markup, element
-from ivideo.evaluation.report.words import counted
+from ivideo.evaluation.report.words import counted, number
 from ivideo.video_encoding import png
 
 _SPEEDS = (1, 2, 5, 10, 20)
@@ -46,9 +46,10 @@ def _clip(clip: ShownClip) -> Markup:
     frames, _, height, width = clip.truth.shape
     picture = sheet(clip)
     content = base64.b64encode(png(picture.permute(1, 2, 0).contiguous().numpy())).decode()
+    given = "the first was" if clip.context == 1 else f"the first {number(clip.context)} were"
     said = (
-        f"{counted(frames, 'frame')} from left to right, every one above its prediction and their difference; the "
-        f"first {counted(clip.context, 'frame')} were shown to the model"
+        f"{counted(frames, 'frame')} from left to right, each above its prediction and their difference; {given} shown "
+        "to the model"
     )
     screens = (
         element("div", element("canvas", width=width, height=height, role="img", aria_label=kind), element("p", kind))

@@ -39,9 +39,14 @@ def protocol_sentence(card: Card) -> str:
     return f"{', '.join(scored)}; {imagined}, {drawn}; {counted(clips, 'clip')}, {counted(runs, 'run')}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     """Return for example "one run", "128 clips"."""
-    return f"{_COUNTS[number] if 0 <= number < len(_COUNTS) else f'{number:,}'} {noun}{'' if number == 1 else 's'}"
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def number(count: int) -> str:
+    """A count in words up to twelve, beyond that in digits."""
+    return _COUNTS[count] if 0 <= count < len(_COUNTS) else f"{count:,}"
 
 
 def decimals(intervals: Sequence[Interval]) -> int:
