@@ -73,7 +73,7 @@ const look = async (frame) => {
   press(plot, "Home");
   press(plot, "ArrowRight");
   seen.readout = find(".readout").textContent;
-  seen.card = JSON.parse(decodeURIComponent(find("#download").href.split(",").slice(1).join(",")));
+  seen.card = await (await fetch(find("#download").href)).json();
   seen.fetched = view.performance.getEntriesByType("resource").map((each) => each.name);
   seen.copy = find(".command button").textContent;
   return seen;

@@ -110,5 +110,5 @@ for (const box of document.querySelectorAll(".command")) {
 }
 const download = document.getElementById("download");
 const card = document.getElementById("card").textContent;
-download.href = `data:application/json;charset=utf-8,${encodeURIComponent(card)}`;
+download.href = URL.createObjectURL(new Blob([card], { type: "application/json" })); // addresses with data end at 2 MB
 download.hidden = false;

@@ -120,8 +120,7 @@ def _tables(card: Card, inks: dict[str, int]) -> Markup:
 
 
 def _table(table: Table, inks: dict[str, int]) -> Markup:
-    several = len(table.columns) > 1
-    held = _by_source(table, inks) if several or table.title == "Imagined frames" else _across(table, inks)
+    held = _by_source(table, inks) if table.per == "frame" else _across(table, inks)
     return element(
         "figure",
         element("figcaption", table.title),
