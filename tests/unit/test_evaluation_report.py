@@ -22,9 +22,9 @@ from ivideo.evaluation.protocol import Protocol
 from ivideo.evaluation.report import ShownClip, write_page, write_picture
 from ivideo.evaluation.report.clip import sheet
 from ivideo.evaluation.report.drawing import HEIGHT, WIDTH, curves, ticks
-from ivideo.evaluation.report.palette import inks
-from ivideo.evaluation.report.words import DASH, MINUS, decimals, digits, protocol_sentence, usage
-from ivideo.evaluation.series import COPY, PREDICTION, Figure
+from ivideo.evaluation.report.palette import INKS, inks
+from ivideo.evaluation.report.words import DASH, MINUS, decimals, digits, protocol_sentence, usage, with_interval
+from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED, Figure
 from ivideo.evaluation.statistics import Interval
 
 _VOID = {"meta", "img", "input"}
@@ -196,13 +196,15 @@ def test_ticks_lie_in_their_range_and_read_differently(low: float, high: float) 
 
 
 def test_figures_are_as_exact_as_they_are_sure() -> None:
-    def around(value: float, width: float) -> Interval:
-        return made_up.interval(value, width)
+    def of(value: float, width: float, source: str = PREDICTION) -> Figure:
+        return Figure(quantity="made up", source=source, per="set", values=(made_up.interval(value, width),))
 
-    assert decimals([around(18.0, 0.25)]) == 2
-    assert decimals([around(0.0012, 0.0003)]) == 5
-    assert decimals([around(250.0, 31.0)]) == 0
-    assert decimals([around(0.5, 0.0)]) == 3
+    assert decimals([of(18.0, 0.25)]) == 2
+    assert decimals([of(0.0012, 0.0003)]) == 5
+    assert decimals([of(250.0, 31.0)]) == 0
+    assert decimals([of(0.5, 0.0)]) == 3
+    assert decimals([of(1000.0, 300.0, COPY), of(8.0, 1.1), of(900.0, 200.0, "chance")]) == 1
+    assert with_interval(Interval(value=5.66, low=made_up.NAN, high=made_up.NAN), 1) == "5.7"
     assert digits(made_up.NAN, 2) == DASH
     assert digits(-0.001, 2) == "0.00"
     assert digits(-1234.5, 1) == f"{MINUS}1,234.5"
@@ -235,3 +237,11 @@ def test_picture_shows_clips_as_they_are(variant: str, tmp_path: Path) -> None:
         for frame in (0, len(clip.truth) - 1):  # the first and the last frame are among those that are shown
             for shown in (clip.truth, clip.prediction):
                 assert (picture == shown[frame, :, 0, 0].numpy()).all(axis=2).sum() > 1000
+
+
+def test_sources_look_the_same_in_every_report() -> None:
+    many = inks(["late actions", SHUFFLED, f"over {SHUFFLED}", COPY, PREDICTION, "truth"])
+    assert (many[PREDICTION], many[COPY], many[SHUFFLED]) == (0, 1, 2)
+    assert many[f"over {SHUFFLED}"] == many[SHUFFLED]  # a comparison looks like what it compares with
+    assert len(set(many.values())) == 5
+    assert max(inks(f"source {place}" for place in range(40)).values()) == len(INKS) - 1

@@ -222,7 +222,7 @@ def _names(figures: Sequence[Figure], canvas: _Canvas, inks: Mapping[str, int]) 
 
 
 def _stop(figures: Sequence[Figure], canvas: _Canvas, frame: int) -> Stop:
-    lines, places = [f"frame {frame}"], decimals([point for figure in figures for point in figure.values])
+    lines, places = [f"frame {frame}"], decimals(figures)
     for figure in figures:
         point = figure.values[frame - 1] if frame <= len(figure.values) else None
         lines.append(f"{figure.source}: {DASH if point is None else with_interval(point, places)}")

@@ -25,6 +25,11 @@ def element(name: str, /, *children: Child, **attributes: object) -> Markup:
     return Markup(f"<{name}{opening}>{joined(children)}</{name}>")
 
 
+def section(anchor: str, title: str, *children: Child) -> Markup:
+    """A part of a page under a heading."""
+    return element("section", element("h2", title), children, id=anchor)
+
+
 def joined(children: Child) -> Markup:
     """Children one after the other, those that are no markup escaped."""
     if children is None:

@@ -18,12 +18,11 @@ from ivideo.evaluation.card import Card
 from ivideo.evaluation.report import palette, svg
 from ivideo.evaluation.report.clip import ShownClip
 from ivideo.evaluation.report.drawing import curves, histogram
-from ivideo.evaluation.report.markup import Child, Markup, element
+from ivideo.evaluation.report.markup import Child, Markup, element, section
 from ivideo.evaluation.report.player import player
 from ivideo.evaluation.report.rows import Group, Table, by_quantity, tables
 from ivideo.evaluation.report.words import counted, digits, ends, protocol_sentence, usage
 from ivideo.evaluation.series import PREDICTION
-from ivideo.evaluation.statistics import Interval
 from ivideo.files import replace_file
 
 
@@ -63,11 +62,6 @@ def page(card: Card, clips: Sequence[ShownClip]) -> str:
         element("script", Markup(script)),
     )
     return f"<!doctype html>\n{element('html', head, body, lang='en')}\n"
-
-
-def section(anchor: str, title: str, *children: Child) -> Markup:
-    """A part of the page under a heading."""
-    return element("section", element("h2", title), children, id=anchor)
 
 
 def _name(card: Card) -> str:
@@ -110,66 +104,43 @@ def _duration(seconds: float) -> str:
 def _tables(card: Card, inks: dict[str, int]) -> Markup:
     found = tables(card)
     missing = any(math.isnan(cell.value) for t in found for g in t.groups for _, row in g.rows for cell in row)
-    note = "In brackets, the 95% interval over clips (bootstrap)."
+    note = "In brackets, the 95% interval over clips (bootstrap); of the set, the lowest and the highest run."
     return section(
         "figures",
         "Figures",
         element("p", note + (" A dash: there was nothing to average." if missing else ""), class_="note"),
-        element("div", (_table(each, inks) for each in found), class_="tables"),
+        (
+            [
+                element("h3", table.title),
+                element("div", (_group(each, table, inks) for each in table.groups), class_=place),
+            ]
+            for table in found
+            for place in (f"groups {'wide' if len(table.columns) > 1 else 'narrow'}",)
+        ),
     )
 
 
-def _table(table: Table, inks: dict[str, int]) -> Markup:
-    held = _by_source(table, inks) if table.per == "frame" else _across(table, inks)
-    return element(
-        "figure",
-        element("figcaption", table.title),
-        element("div", held, class_="scroll", tabindex="0", role="region", aria_label=table.title),
+def _group(group: Group, table: Table, inks: dict[str, int]) -> Markup:
+    """A quantity with a row for every source and a column for every horizon, which scrolls by itself."""
+    head = element(
+        "tr",
+        element("th", group.quantity, scope="col"),
+        (element("th", name, scope="col") for name in table.columns),
     )
-
-
-def _by_source(table: Table, inks: dict[str, int]) -> Markup:
-    """A row for every source, under its quantity, and a column for every horizon."""
-    head = element("tr", element("td"), (element("th", name, scope="col") for name in table.columns))
-    return element("table", element("thead", head), (_group(group, inks) for group in table.groups))
-
-
-def _group(group: Group, inks: dict[str, int]) -> Markup:
-    title = element("th", group.quantity, colspan=1 + len(group.rows[0][1]), scope="rowgroup")
     rows = (
         element(
             "tr",
             element("th", svg.key(inks[source]), source, scope="row"),
-            (_cell(cell, group.decimals) for cell in cells),
+            (
+                element("td", digits(cell.value, group.decimals), element("small", ends(cell, group.decimals)))
+                for cell in cells
+            ),
             class_="model" if source == PREDICTION else None,
         )
         for source, cells in group.rows
     )
-    return element("tbody", element("tr", title, class_="quantity"), rows)
-
-
-def _across(table: Table, inks: dict[str, int]) -> Markup:
-    """A row for every quantity and a column for every source; empty where a quantity has no such source."""
-    given = dict.fromkeys(source for group in table.groups for source, _ in group.rows)
-    sources = sorted(given, key=lambda source: source != PREDICTION)
-    head = (
-        element("th", svg.key(inks[source]), source, scope="col", class_="model" if source == PREDICTION else None)
-        for source in sources
-    )
-    rows = []
-    for group in table.groups:
-        held = {source: cells[0] for source, cells in group.rows}
-        cells = (_cell(held.get(source), group.decimals, model=source == PREDICTION) for source in sources)
-        rows.append(element("tr", element("th", group.quantity, scope="row"), cells))
-    top = element("thead", element("tr", element("td"), head))
-    return element("table", top, element("tbody", rows), class_="across")
-
-
-def _cell(held: Interval | None, decimals: int, *, model: bool = False) -> Markup:
-    class_ = "model" if model else None
-    if held is None:
-        return element("td", class_=class_)
-    return element("td", digits(held.value, decimals), element("small", ends(held, decimals)), class_=class_)
+    held = element("table", element("thead", head), element("tbody", rows))
+    return element("div", held, class_="scroll", tabindex="0", role="region", aria_label=group.quantity)
 
 
 def _plots(card: Card, inks: dict[str, int]) -> Markup | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ivideo.evaluation.series import PREDICTION
+from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +24,29 @@ INKS = (
     Ink(light="#a3437a", dark="#e79cc8", dash=(8, 3, 2, 3)),
     Ink(light="#856000", dark="#e8bd3f", dash=(4, 4)),
     Ink(light="#5a5a5a", dark="#b8b8b8", dash=(1, 3)),
+    Ink(light="#6a51a3", dark="#b7a5ec", dash=(10, 3)),
+    Ink(light="#a81c2b", dark="#ff8f96", dash=(5, 2, 1, 2)),
+    Ink(light="#00707a", dark="#45c4d0", dash=(3, 2)),
 )
 
 
+_FIRST = {COPY: 0, SHUFFLED: 1}
+"""Baselines that nearly every report has, so that they look the same in all."""
+
+
 def inks(sources: Iterable[str]) -> dict[str, int]:
-    """The index into `INKS` of every source: the first is the model's own, the others share the rest in turn."""
-    others = dict.fromkeys(source for source in sources if source != PREDICTION)
-    return {PREDICTION: 0} | {source: 1 + place % (len(INKS) - 1) for place, source in enumerate(others)}
+    """The index into `INKS` of every source: the first is the model's own, the others share the rest in turn.
+
+    A comparison that ends in another source's name, such as "over shuffled actions", is drawn like that source.
+    """
+    names = dict.fromkeys(sources)
+    others = sorted((name for name in names if name != PREDICTION), key=lambda name: _FIRST.get(name, len(_FIRST)))
+    alone = [name for name in others if not any(name.endswith(f" {other}") for other in others)]
+    found = {PREDICTION: 0} | {name: 1 + place % (len(INKS) - 1) for place, name in enumerate(alone)}
+    for name in others:
+        if name not in found:
+            found[name] = next(found[other] for other in alone if name.endswith(f" {other}"))
+    return found
 
 
 def style() -> str:

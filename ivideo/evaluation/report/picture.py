@@ -21,6 +21,8 @@ from ivideo.video import write_video
 _WIDTH, _MARGIN, _GAP = 1316, 30, 24
 _ROW, _NAME, _CELL = 19, 196, 150
 _HORIZONS = 7
+_QUANTITIES, _PLOTS = 9, 6
+"""Of a table, and of the plots: a picture is for the first ones, the page for all."""
 _FRAMES = 12
 """Frames of a clip that are shown; of longer ones, evenly chosen ones."""
 _GIVEN = "#b84a00"
@@ -65,8 +67,9 @@ def _table(paper: Paper, table: Table, colours: Mapping[str, int]) -> None:
     chosen = _chosen(len(table.columns), _HORIZONS)
     width = _NAME + _CELL * len(chosen) + _GAP
     heights = [0.0] * max((_WIDTH + _GAP) // width, 1)
-    _title(paper, table.title)
-    for group in table.groups:
+    more = len(table.groups) > _QUANTITIES
+    _title(paper, table.title + (f" (the first {_QUANTITIES} of {len(table.groups)} quantities)" if more else ""))
+    for group in table.groups[:_QUANTITIES]:
         column = heights.index(min(heights))
         _group(paper, group, table.columns, chosen, (column * width, heights[column]), colours)
         heights[column] += (len(group.rows) + 1.7) * _ROW
@@ -101,10 +104,12 @@ def _plots(paper: Paper, card: Card, colours: Mapping[str, int]) -> None:
     drawings = [curves(group, colours) for group in by_quantity(figures).values()]
     shown = [drawing for drawing in drawings if drawing is not None]
     if shown:
-        _title(paper, "Over the horizon")
+        _title(
+            paper, "Over the horizon" + (f" (the first {_PLOTS} of {len(shown)} quantities)" if shown[_PLOTS:] else "")
+        )
     zoom = (_WIDTH - 2 * _GAP) / 3 / WIDTH
-    for first in range(0, len(shown), 3):
-        for column, drawing in enumerate(shown[first : first + 3]):
+    for first in range(0, min(len(shown), _PLOTS), 3):
+        for column, drawing in enumerate(shown[first : min(first + 3, _PLOTS)]):
             _draw(paper, drawing, column * (WIDTH * zoom + _GAP), zoom)
         paper.down(HEIGHT * zoom + 20)
 

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Sequence
 
 from ivideo.evaluation.report.clip import AMPLIFIED, COLUMNS, KINDS, ShownClip, sheet
-from ivideo.evaluation.report.markup import Markup, element
+from ivideo.evaluation.report.markup import Markup, element, section
 from ivideo.evaluation.report.words import counted, number
 from ivideo.video_encoding import png
 
@@ -17,14 +17,7 @@ def player(clips: Sequence[ShownClip]) -> Markup | None:
     if not clips:
         return None
     note = f"Difference: of every colour channel, absolute, {AMPLIFIED} times brighter than it is."
-    return element(
-        "section",
-        element("h2", "Clips"),
-        element("p", note, class_="note"),
-        _controls(),
-        (_clip(clip) for clip in clips),
-        id="clips",
-    )
+    return section("clips", "Clips", element("p", note, class_="note"), _controls(), (_clip(clip) for clip in clips))
 
 
 def _controls() -> Markup:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ivideo.evaluation.card import Card
 from ivideo.evaluation.report.words import decimals
@@ -26,7 +25,6 @@ class Group:
 class Table:
     """Groups under common columns."""
 
-    per: Literal["frame", "clip", "set"]
     title: str
     columns: tuple[str, ...]
     groups: tuple[Group, ...]
@@ -39,13 +37,12 @@ def tables(card: Card) -> list[Table]:
     horizons = tuple(horizon for horizon in card.protocol.horizons if horizon <= length)
     found = [
         Table(
-            per="frame",
             title="Imagined frames",
             columns=tuple(f"frame {horizon}" for horizon in horizons),
             groups=_groups(by_frame, tuple(horizon - 1 for horizon in horizons)),
         ),
-        Table(per="clip", title="Whole clips", columns=("per clip",), groups=_groups(_per(card, "clip"), (0,))),
-        Table(per="set", title="The set of clips", columns=("of the set",), groups=_groups(_per(card, "set"), (0,))),
+        Table(title="Whole clips", columns=("per clip",), groups=_groups(_per(card, "clip"), (0,))),
+        Table(title="The set of clips", columns=("of the set",), groups=_groups(_per(card, "set"), (0,))),
     ]
     return [table for table in found if table.groups and table.columns]
 
@@ -69,6 +66,5 @@ def _groups(figures: Sequence[Figure], places: tuple[int, ...]) -> tuple[Group, 
             (each.source, tuple(each.values[place] if place < len(each.values) else _NOTHING for place in places))
             for each in group
         )
-        shown = [interval for _, row in rows for interval in row]
-        groups.append(Group(quantity=quantity, decimals=decimals(shown), rows=rows))
+        groups.append(Group(quantity=quantity, decimals=decimals(group), rows=rows))
     return tuple(groups)

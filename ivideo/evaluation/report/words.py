@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ivideo.evaluation.card import Card
+from ivideo.evaluation.series import PREDICTION, Figure
 from ivideo.evaluation.statistics import Interval
 
 DASH, MINUS = "\u2013", "\u2212"
@@ -49,12 +50,17 @@ def number(count: int) -> str:
     return _COUNTS[count] if 0 <= count < len(_COUNTS) else f"{count:,}"
 
 
-def decimals(intervals: Sequence[Interval]) -> int:
-    """How many decimals show two digits of the typical distance from a value to the ends of its interval."""
+def decimals(figures: Sequence[Figure]) -> int:
+    """How many decimals show two digits of the distance from most values to the ends of their intervals.
+
+    The model's own figures decide where there are any: a baseline is often larger, and less sure, by far.
+    """
+    own = [figure for figure in figures if figure.source == PREDICTION]
+    intervals = [interval for figure in own or figures for interval in figure.values]
     wide = [(each.high - each.low) / 2 for each in intervals]
     sure = [width for width in wide if math.isfinite(width) and width > 0]
     if sure:
-        return min(max(1 - math.floor(math.log10(float(np.median(sure)))), 0), 9)
+        return min(max(1 - math.floor(math.log10(float(np.quantile(sure, 0.25)))), 0), 9)
     sizes = [abs(each.value) for each in intervals if math.isfinite(each.value) and each.value]
     return min(max(2 - math.floor(math.log10(min(sizes))), 0), 9) if sizes else 0
 
@@ -73,12 +79,12 @@ def with_interval(interval: Interval, places: int) -> str:
     """Return for example "18.06 [17.81, 18.30]", or a dash."""
     if math.isnan(interval.value):
         return DASH
-    return f"{digits(interval.value, places)} {ends(interval, places)}"
+    return f"{digits(interval.value, places)} {ends(interval, places)}".rstrip()
 
 
 def ends(interval: Interval, places: int) -> str:
-    """Return for example "[17.81, 18.30]", or nothing where there is no figure."""
-    if math.isnan(interval.value):
+    """Return for example "[17.81, 18.30]", or nothing where there is no interval."""
+    if any(math.isnan(value) for value in (interval.value, interval.low, interval.high)):
         return ""
     return f"[{digits(interval.low, places)}, {digits(interval.high, places)}]"
 
