@@ -164,12 +164,12 @@ def test_lines_break_where_values_are_missing() -> None:
         per="frame",
         values=tuple(made_up.interval(value) for value in (1.0, 2.0, made_up.NAN, 4.0)),
     )
-    drawing = curves([gap], inks([PREDICTION]))
+    drawing = curves([gap], inks([gap]))
     assert drawing is not None
     assert [len(shape.points) for shape in drawing.shapes if shape.kind == "line"] == [2]
     assert [len(shape.points) for shape in drawing.shapes if shape.kind == "dot"] == [1]
     assert drawing.stops[2].text == "frame 3\nprediction: " + DASH
-    assert curves([replace(gap, values=(made_up.interval(made_up.NAN),) * 3)], inks([PREDICTION])) is None
+    assert curves([replace(gap, values=(made_up.interval(made_up.NAN),) * 3)], inks([gap])) is None
 
 
 def test_names_of_lines_do_not_overlap() -> None:
@@ -178,7 +178,7 @@ def test_names_of_lines_do_not_overlap() -> None:
         Figure(quantity="loss", source=source, per="frame", values=(made_up.interval(1.0), made_up.interval(0.0)))
         for source in sources
     ]
-    drawing = curves(figures, inks(sources))
+    drawing = curves(figures, inks(figures))
     assert drawing is not None
     heights = sorted(label.at[1] for label in drawing.labels if label.text in sources)
     assert len(heights) == 8
@@ -239,9 +239,16 @@ def test_picture_shows_clips_as_they_are(variant: str, tmp_path: Path) -> None:
                 assert (picture == shown[frame, :, 0, 0].numpy()).all(axis=2).sum() > 1000
 
 
-def test_sources_look_the_same_in_every_report() -> None:
-    many = inks(["late actions", SHUFFLED, f"over {SHUFFLED}", COPY, PREDICTION, "truth"])
-    assert (many[PREDICTION], many[COPY], many[SHUFFLED]) == (0, 1, 2)
-    assert many[f"over {SHUFFLED}"] == many[SHUFFLED]  # a comparison looks like what it compares with
-    assert len(set(many.values())) == 5
-    assert max(inks(f"source {place}" for place in range(40)).values()) == len(INKS) - 1
+def test_sources_look_the_same_in_every_report_and_differ_beside_each_other() -> None:
+    def of(quantity: str, *sources: str) -> list[Figure]:
+        values = (made_up.interval(1.0),)
+        return [Figure(quantity=quantity, source=source, per="set", values=values) for source in sources]
+
+    found = inks([*of("PSNR", "late actions", SHUFFLED, COPY, PREDICTION), *of("gain", f"over {SHUFFLED}")])
+    assert (found[PREDICTION], found[COPY], found[SHUFFLED]) == (0, 1, 2)
+    assert found[f"over {SHUFFLED}"] == found[SHUFFLED]  # a comparison looks like what it compares with
+    many = [f"source {place}" for place in range(3 * len(INKS))]
+    crowded = inks([figure for place in range(3) for figure in of(f"loss {place}", PREDICTION, *many[place::3])])
+    for place in range(3):
+        assert len({crowded[source] for source in many[place::3][: len(INKS) - 1]}) == len(INKS) - 1
+    assert max(crowded.values()) == len(INKS) - 1

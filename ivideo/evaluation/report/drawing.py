@@ -12,8 +12,8 @@ from ivideo.evaluation.report.words import DASH, MINUS, counted, decimals, with_
 from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import Interval
 
-WIDTH, HEIGHT = 400, 236
-_LEFT, _TOP, _BOTTOM = 50, 20, 36
+WIDTH, HEIGHT = 400, 242
+_LEFT, _TOP, _BOTTOM = 50, 26, 36
 _LETTER = 5.9
 """Pixels that a letter of a label takes, at most; labels are 11 pixels high."""
 _LINE = 13
@@ -230,4 +230,4 @@ def _stop(figures: Sequence[Figure], canvas: _Canvas, frame: int) -> Stop:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 23 else f"{text[:22]}…"
+    return text if len(text) <= 23 else f"…{text[-22:]}"

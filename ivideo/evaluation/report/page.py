@@ -37,7 +37,7 @@ def write_page(path: Path, card: Card, clips: Sequence[ShownClip]) -> None:
 
 def page(card: Card, clips: Sequence[ShownClip]) -> str:
     """The page's text."""
-    inks = palette.inks(each.source for each in card.figures)
+    inks = palette.inks(card.figures)
     style, script = palette.style() + _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "

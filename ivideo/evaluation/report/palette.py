@@ -1,9 +1,10 @@
 """One colour and dash for every source, the same in every table and plot of a report."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED
+from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED, Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,16 +35,23 @@ _FIRST = {COPY: 0, SHUFFLED: 1}
 """Baselines that nearly every report has, so that they look the same in all."""
 
 
-def inks(sources: Iterable[str]) -> dict[str, int]:
-    """The index into `INKS` of every source: the first is the model's own, the others share the rest in turn.
+def inks(figures: Iterable[Figure]) -> dict[str, int]:
+    """The index into `INKS` of every source: the first is the model's own, the others share the rest.
 
-    A comparison that ends in another source's name, such as "over shuffled actions", is drawn like that source.
+    Sources of one quantity differ as long as there are inks. A comparison that ends in another source's name, such as
+    "over shuffled actions", is drawn like that source.
     """
-    names = dict.fromkeys(sources)
-    others = sorted((name for name in names if name != PREDICTION), key=lambda name: _FIRST.get(name, len(_FIRST)))
-    alone = [name for name in others if not any(name.endswith(f" {other}") for other in others)]
-    found = {PREDICTION: 0} | {name: 1 + place % (len(INKS) - 1) for place, name in enumerate(alone)}
-    for name in others:
+    beside: dict[str, dict[str, None]] = {}
+    for each in figures:
+        beside.setdefault(each.quantity, {})[each.source] = None
+    names = dict.fromkeys(name for group in beside.values() for name in group if name != PREDICTION)
+    alone = [name for name in names if not any(name.endswith(f" {other}") for other in names)]
+    found = {PREDICTION: 0}
+    for name in sorted(alone, key=lambda name: _FIRST.get(name, len(_FIRST))):
+        taken = [found[other] for group in beside.values() if name in group for other in group if other in found]
+        used = Counter(found.values())
+        found[name] = min(range(1, len(INKS)), key=lambda ink: (ink in taken, used[ink], ink))
+    for name in names:
         if name not in found:
             found[name] = next(found[other] for other in alone if name.endswith(f" {other}"))
     return found

@@ -33,7 +33,7 @@ def write_picture(path: Path, card: Card, clips: Sequence[ShownClip]) -> None:
 
     An existing file is replaced in one step. Raises an OSError that names a place which cannot be written.
     """
-    colours = inks(each.source for each in card.figures)
+    colours = inks(card.figures)
     paper = Paper(_WIDTH, _MARGIN)
     _head(paper, card)
     for table in tables(card):
