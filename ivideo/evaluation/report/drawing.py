@@ -105,7 +105,7 @@ def curves(figures: Sequence[Figure], inks: Mapping[str, int]) -> Drawing | None
         return None
     low, high = min(finite), max(finite)
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
-    right = 14 + _LETTER * max(len(each.source) for each in figures)
+    right = 14 + _LETTER * max(len(_cut(each.source)) for each in figures)
     canvas = _Canvas(x=(1, max(frames, 2)), y=(low - room, high + room), right=min(right, 150))
     canvas.axes(_whole_ticks(frames), ticks(*canvas.y))
     canvas.titles("imagined frame", quantity, whole=True)
@@ -230,4 +230,5 @@ def _stop(figures: Sequence[Figure], canvas: _Canvas, frame: int) -> Stop:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 23 else f"…{text[-22:]}"
+    """The end of a long name, whole words of it: comparisons differ there."""
+    return text if len(text) <= 23 else f"…{text[-22:].partition(' ')[2] or text[-22:]}"
