@@ -95,13 +95,18 @@ def _pull(sink: av.filter.context.FilterContext) -> Iterator[av.VideoFrame]:
         yield frame
 
 
-def _png(path: Path, pixels: Pixels, fps: float) -> None:
+def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Return a picture as the content of a png file."""
     codec = av.CodecContext.create("png", "w")
     assert isinstance(codec, av.VideoCodecContext)
-    codec.height, codec.width = pixels.shape[1:3]
+    codec.height, codec.width = picture.shape[:2]
     codec.pix_fmt, codec.time_base = "rgb24", Fraction(1)
-    packets = [*codec.encode(av.VideoFrame.from_ndarray(pixels[0], format="rgb24")), *codec.encode(None)]
-    path.write_bytes(b"".join(bytes(packet) for packet in packets))
+    packets = [*codec.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")), *codec.encode(None)]
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def _png(path: Path, pixels: Pixels, fps: float) -> None:
+    path.write_bytes(png(pixels[0]))
 
 
 def _rate(fps: float) -> Fraction:

@@ -53,6 +53,7 @@ def test_the_wheel_holds_every_module_config_and_asset(wheel: Path) -> None:
         assert tracked(package, ".py") <= held
         assert f"{package}/py.typed" in held
     assert {f"ivideo/_{name}" for name in tracked("configs", ".yaml")} <= held
+    assert tracked("ivideo/evaluation/report", "") <= held
     assert {name for name in tracked("ivideo/assets", "") if (ROOT / name).is_file()} <= held
 
 
