@@ -1,12 +1,12 @@
 """What a row's trainings compute, counted from their settings, and how long published hardware took for as much."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -77,7 +77,7 @@ def _tokenizer_flop(settings: TokenizerTraining) -> float:
     config = settings.tokenizer
     frames = settings.data.frames if settings.targets is None else config.context_frames + settings.targets
     judged = LPIPS * frames * (config.resolution / 64) ** 2 if settings.loss.lpips else 0.0
-    return 3 * _counted(config, frames, lambda tokenizer, clip: tokenizer(clip)) + judged
+    return 3 * _counted(config, frames, whole=True) + judged
 
 
 def _world_model_flop(settings: WorldModelTraining, config: TokenizerConfig) -> float:
@@ -88,13 +88,14 @@ def _world_model_flop(settings: WorldModelTraining, config: TokenizerConfig) -> 
     body = shape.layers * (4 * shape.width**2 + 3 * shape.width * shape.ffn_width)
     forward = 2 * (length * body + targets * shape.width * layout.vocab_size)
     attention = 2 * shape.layers * shape.width * length**2
-    tokenized = _counted(config, settings.data.frames, lambda tokenizer, clip: tokenizer.encode(clip))
-    return 3 * (forward + attention) + tokenized
+    return 3 * (forward + attention) + _counted(config, settings.data.frames, whole=False)
 
 
-def _counted(config: TokenizerConfig, frames: int, run: Callable[[VideoTokenizer, Tensor], object]) -> float:
-    """FLOP of what is run on one clip, counted from shapes alone: nothing is computed, and no memory taken."""
-    side = config.resolution
+@cache
+def _counted(config: TokenizerConfig, frames: int, *, whole: bool) -> float:
+    """FLOP of a clip's way through the tokenizer, or of encoding alone: from shapes, nothing is computed."""
     with FakeTensorMode(), FlopCounterMode(display=False) as counter:
-        run(VideoTokenizer(config), torch.zeros(1, frames, 3, side, side, dtype=torch.uint8))
+        tokenizer = VideoTokenizer(config)
+        clip = torch.zeros(1, frames, 3, config.resolution, config.resolution, dtype=torch.uint8)
+        tokenizer(clip) if whole else tokenizer.encode(clip)
     return float(counter.get_total_flops())

@@ -1,7 +1,7 @@
 """What is shown of a row: the list of all, everything about one, and tiny figures beside the published ones."""
 
 import json
-import shlex
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import fill, indent
@@ -21,9 +21,9 @@ WIDTH = 118
 
 def overview(rows: Sequence[Row]) -> str:
     """One line for each row."""
-    cells = [("row", "what", "published", "full size", "tiny, two cores")]
+    cells = [("row", "what", "published", "its cost", "tiny, two cores")]
     cells += [
-        (row.name, row.title, row.reports, f"{row.gpu_days} on {row.gpus} GPUs", f"{row.tiny.minutes:g} min")
+        (row.name, row.title, row.reports, row.gpu_days, f"{row.tiny.minutes:g} min")
         for row in rows
     ]
     return "\n".join([_columns(cells), "", "`ivideo reproduce ROW` prints the commands and what they need."])
@@ -40,7 +40,7 @@ def page(row: Row, full: Sequence[Stage], tiny: Sequence[Stage]) -> str:
     parts += ["", "needs", *(_prose(f"- {need}", 2) for need in row.needs)]
     parts += ["", "cost at full size", indent(_cost(row), "  ")]
     parts += [_prose(f"- {note}", 2) for note in row.notes]
-    parts += ["", f"full size: --run executes these, on {row.gpus} GPUs of {row.memory}", _commands(full)]
+    parts += ["", f"full size: --run executes these, {_gpus(row)}", _commands(full)]
     parts += ["", f"tiny: --tiny executes these, about {row.tiny.minutes:g} minutes on two cores", _commands(tiny)]
     parts += ["", _prose(f"Its figures are {NOT_COMPARABLE} with those published: {row.tiny.differs}")]
     return "\n".join(parts)
@@ -124,14 +124,29 @@ def _time(seconds: float, reference: float, is_reference: bool) -> str:
     return f"{1000 * seconds:.1f} ms" if is_reference else f"x{seconds / reference:.2f}"
 
 
+def _hours(hours: float) -> str:
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}"
+
+
+def _gpus(row: Row) -> str:
+    return f"on {row.gpus} GPU{'s' if row.gpus > 1 else ''} with {row.memory}"
+
+
 def _cost(row: Row) -> str:
-    lines = [f"published: {row.gpu_days}, on {row.gpus} GPUs of {row.memory}; not run by us"]
-    for each in costs(row.full):
-        lines.append(
-            f"computed:  {each.stage}: {each.gpu_hours:,.0f} GPU-hours = {each.samples:,} samples x "
-            f"{each.gflop:,.0f} GFLOP (counted) / {RATE / 1e12:g} TFLOP/s (of the published GPUs, docs/scaling.md)"
-        )
-    return "\n".join([*lines, f"disk:      {row.disk}"])
+    found = costs(row.full)
+    lines = [("training", "GPU-hours, computed", "samples", "GFLOP a sample, counted")]
+    lines += [(each.stage, _hours(each.gpu_hours), f"{each.samples:,}", f"{each.gflop:,.0f}") for each in found]
+    total = sum(each.gpu_hours for each in found)
+    return "\n".join(
+        [
+            f"published  {row.gpu_days}, {_gpus(row)}; not run by us",
+            f"computed   {_hours(total)} GPU-hours = samples x GFLOP / {RATE / 1e12:g} TFLOP/s, which published GPUs reached "
+            "in pre-training (docs/scaling.md)",
+            _prose(f"disk       {row.disk}"),
+            "",
+            _columns(lines),
+        ]
+    )
 
 
 def _warning(row: Row) -> str:
@@ -143,13 +158,12 @@ def _commands(stages: Sequence[Stage]) -> str:
 
 
 def _wrapped(command: str, room: int = WIDTH - 8) -> str:
-    """A command on several lines that a shell reads as one."""
+    """A command on several lines that a shell reads as one; an option stays with its value."""
     lines = [""]
-    for word in shlex.split(command):
-        quoted = shlex.quote(word)
-        if len(lines[-1]) + len(quoted) > room and word.startswith("--"):
+    for part in re.split(r" (?=--)", command):
+        if len(lines[-1]) + len(part) + 1 > room:
             lines.append("")
-        lines[-1] = f"{lines[-1]} {quoted}".lstrip()
+        lines[-1] = f"{lines[-1]} {part}".lstrip()
     return " \\\n      ".join(lines)
 
 
