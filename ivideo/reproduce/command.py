@@ -84,16 +84,19 @@ def main(argv: list[str], execute: Execute = execute) -> int:
 
 def result(row: Row, out: Path, wanted: Reproduction) -> str:
     """What was reached, beside what was published."""
-    from ivideo.reproduce import page
-    from ivideo.reproduce.comparison import compare
-
     if wanted.run:
-        return f"all is in {out}; published, by {row.protocol}:\n\n{page.published(row)}"
+        from ivideo.reproduce.page import published
+
+        return f"all is in {out}; published, by {row.protocol}:\n\n{published(row)}"
+    from ivideo.reproduce import tables
+
     if row.compares:
+        from ivideo.reproduce.comparison import compare
+
         made = compare(out, row.compares, clips=wanted.clips or row.tiny.clips, rounds=wanted.rounds)
-        return page.compared(row, made, recorded(out))
-    card = page.read_card(out / "evaluation")
-    return f"{out} holds no evaluation" if card is None else page.beside(row, card)
+        return tables.compared(row, made, recorded(out))
+    card = tables.read_card(out / "evaluation")
+    return f"{out} holds no evaluation" if card is None else tables.beside(row, card)
 
 
 def full_places(wanted: Reproduction) -> dict[str, object]:

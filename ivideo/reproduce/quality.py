@@ -22,8 +22,9 @@ CHUNK = 16
 
 @torch.inference_mode()
 def judge(model: WorldModel, clips: Batch) -> list[Series]:
-    """PSNR of whole frames and of the pixels that changed since the context: decoded, imagined, and their baselines; and
-    the cross-entropy of the next token given the true ones, which only models of one tokenizer have in common.
+    """PSNR of whole frames and of the pixels that changed since the context: decoded, imagined, and their baselines.
+
+    Also the cross-entropy of the next token given the true ones, which only models of one tokenizer have in common.
 
     Frames are decoded as they are in imagination, where the context frames have been seen. Actions are shuffled by
     giving each clip those of the one before it.

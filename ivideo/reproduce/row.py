@@ -20,7 +20,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One command, with DATA and OUT where folders go; a tiny one also has STEPS, EPISODES, CLIPS and WINDOWS for its numbers."""
+    """One command, with DATA and OUT where folders go, and a tiny one's numbers as STEPS, EPISODES, CLIPS and WINDOWS."""
 
     name: str
     """What it makes, below OUT."""

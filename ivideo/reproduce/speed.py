@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from ivideo.bench.measure import worked
+from ivideo.bench.roofline import worked
 from ivideo.episode import Batch
 from ivideo.training.held_out import rows
 from ivideo.world_model import WorldModel
@@ -23,7 +23,9 @@ Seconds = dict[str, float]
 """Median processor seconds by part; of wall time on an accelerator."""
 
 
-def time_all(models: Mapping[str, WorldModel], clips: Batch, loss: TokenizerLossConfig, *, rounds: int) -> dict[str, Seconds]:
+def time_all(
+    models: Mapping[str, WorldModel], clips: Batch, loss: TokenizerLossConfig, *, rounds: int
+) -> dict[str, Seconds]:
     """Seconds of every part of every model, by its name.
 
     ::
@@ -76,5 +78,5 @@ def _parts(model: WorldModel, clips: Batch, loss: TokenizerLossConfig) -> dict[s
 
 
 def _backward(value: torch.Tensor, module: nn.Module) -> None:
-    value.backward()  # type: ignore[no-untyped-call]
+    value.backward()
     module.zero_grad(set_to_none=True)

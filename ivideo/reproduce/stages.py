@@ -1,4 +1,4 @@
-"""Running a row's commands one after the other, each in a process of its own, and going on where an earlier run ended."""
+"""Running a row's commands one after the other, each in a process of its own; a later run goes on where one ended."""
 
 import json
 import os

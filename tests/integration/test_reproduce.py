@@ -25,7 +25,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def here(words: Sequence[str]) -> tuple[int, float | None]:
-    """Runs `ivideo` in this process, which spares importing it again, on windows of 4 frames and subsets of 1 episode."""
+    """Runs `ivideo` in this process, which spares importing it again, on windows of 4 frames."""
     if words[0] == "evaluate":
         return (main([*words, "--frames", "3", "--horizons", "1,3"]) if EVALUATES else 0), None
     few = ["--data.subset", "1"] if "--data.subset" in words else ["--targets", "1"] if words[1] == "tokenizer" else []

@@ -16,9 +16,10 @@ from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import Interval
 from ivideo.reproduce import command
 from ivideo.reproduce.cost import costs
-from ivideo.reproduce.page import NOT_COMPARABLE, beside, overview, page, read_card
+from ivideo.reproduce.page import NOT_COMPARABLE, overview, page
 from ivideo.reproduce.row import Stage, load, names
 from ivideo.reproduce.stages import arguments, execute, filled, recorded, run
+from ivideo.reproduce.tables import beside, read_card
 
 ROWS = [load(name) for name in names()]
 STAGES = {f"{row.name}, full, {stage.name}": stage for row in ROWS for stage in row.full}
@@ -28,7 +29,9 @@ STAGES |= {f"{row.name}, tiny, {stage.name}": stage for row in ROWS for stage in
 def shape(stage: Stage) -> tuple[str, ...]:
     """A command's verb, config and options without their values."""
     words = shlex.split(stage.command)
-    return tuple(each for n, each in enumerate(words) if each.startswith("--") or words[n - 1] in ("ivideo", "--config"))
+    return tuple(
+        each for n, each in enumerate(words) if each.startswith("--") or words[n - 1] in ("ivideo", "--config")
+    )
 
 
 DISTINCT = {shape(stage): name for name, stage in STAGES.items()}
@@ -79,7 +82,16 @@ def test_the_list_has_a_line_for_each_row(capsys: pytest.CaptureFixture[str]) ->
 def test_a_page_says_what_it_takes() -> None:
     row = load("vp2_robosuite")
     shown = page(row, row.full, row.tiny.stages)
-    for told in (".783", ".935", "needs `ivideo plan`", "182 GB", "4 GPUs with 24 GB", "GPU-hours", NOT_COMPARABLE, "MPPI"):
+    for told in (
+        ".783",
+        ".935",
+        "needs `ivideo plan`",
+        "182 GB",
+        "4 GPUs with 24 GB",
+        "GPU-hours",
+        NOT_COMPARABLE,
+        "MPPI",
+    ):
         assert told in shown, told
     typed = shown.replace("\\\n      ", "")
     assert all(stage.command in typed for stage in (*row.full, *row.tiny.stages))
