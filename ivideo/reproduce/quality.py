@@ -13,6 +13,7 @@ from ivideo.training.held_out import rows
 from ivideo.world_model import WorldModel
 from transformer import Sampling
 
+WHOLE, CHANGED = "PSNR, dB", "PSNR where pixels changed, dB"
 LOSS = "loss of a token, nats"
 DECODED = "decoded from its tokens"
 GREEDY = Sampling(temperature=0.0)
@@ -37,8 +38,8 @@ def judge(model: WorldModel, clips: Batch) -> list[Series]:
         made[SHUFFLED] = _imagined(model, clips.frames, actions.roll(1, dims=0))
     for source, frames in made.items():
         for quantity, values in (
-            ("PSNR, dB", psnr(truth, frames)),
-            ("PSNR where pixels changed, dB", changed_psnr(truth, frames, last)),
+            (WHOLE, psnr(truth, frames)),
+            (CHANGED, changed_psnr(truth, frames, last)),
         ):
             series.append(Series(quantity=quantity, source=source, values=values[..., None]))
     each = [model.loss(model_inputs(rows(clips, slice(n, n + 1)), model))[1] for n in range(len(clips.frames))]

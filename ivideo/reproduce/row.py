@@ -20,7 +20,7 @@ class Published:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One command, with DATA and OUT where folders go, and a tiny one's numbers as STEPS, EPISODES, CLIPS and WINDOWS."""
+    """One command, with DATA and OUT where folders go, and STEPS, EPISODES, CLIPS, WINDOWS in a tiny one."""
 
     name: str
     """What it makes, below OUT."""

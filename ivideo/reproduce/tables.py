@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping
+from math import isnan, nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED
-from ivideo.reproduce.comparison import Comparison
+from ivideo.reproduce.comparison import Comparison, Contestant
 from ivideo.reproduce.page import NOT_COMPARABLE, published, warning
-from ivideo.reproduce.quality import DECODED, LOSS
+from ivideo.reproduce.quality import CHANGED, DECODED, LOSS, WHOLE
 from ivideo.reproduce.row import Row
 from ivideo.reproduce.speed import AT_ONCE, DETOKENIZE, GENERATE, TOKENIZE, TRAIN_MODEL, TRAIN_TOKENIZER
 from ivideo.reproduce.stages import Done
@@ -59,25 +61,32 @@ def _quality(comparison: Comparison) -> str:
         ("PSNR", "tokens a frame", "loss", "decoded, all frames", *(f"imagined, frame {place}" for place in places))
     ]
     for each in comparison.contestants:
-        values = {(one.quantity, one.source): [value.value for value in one.values] for one in each.figures}
-
-        def told(source: str, place: int | None, values: Mapping[tuple[str, str], list[float]] = values) -> str:
-            whole, changed = (values[quantity, source] for quantity in ("PSNR, dB", "PSNR where pixels changed, dB"))
-            if place is not None:
-                return f"{whole[place - 1]:.2f} ({changed[place - 1]:.2f})"
-            present = [
-                value for value in changed if value == value
-            ]  # of a frame in which nothing changed there is none
-            mean = sum(present) / len(present) if present else float("nan")
-            return f"{sum(whole) / len(whole):.2f} ({mean:.2f})"
-
-        tokens = str(each.tokens)
-        loss, decoded = f"{values[LOSS, PREDICTION][0]:.3f}", told(DECODED, None)
-        lines.append((each.name, tokens, loss, decoded, *(told(PREDICTION, place) for place in places)))
-        if ("PSNR, dB", SHUFFLED) in values:
-            lines.append((f"  {SHUFFLED}", "", "", "", *(told(SHUFFLED, place) for place in places)))
-    lines.append((COPY, "", "", told(COPY, None), *(told(COPY, p) for p in places)))
+        loss, *_ = _values(each, LOSS, PREDICTION)
+        imagined = (_at(each, PREDICTION, place) for place in places)
+        lines.append((each.name, str(each.tokens), f"{loss:.3f}", _overall(each, DECODED), *imagined))
+        if any(one.source == SHUFFLED for one in each.figures):
+            lines.append((f"  {SHUFFLED}", "", "", "", *(_at(each, SHUFFLED, place) for place in places)))
+    first = comparison.contestants[0]
+    lines.append((COPY, "", "", _overall(first, COPY), *(_at(first, COPY, place) for place in places)))
     return columns(lines)
+
+
+def _values(contestant: Contestant, quantity: str, source: str) -> list[float]:
+    found = next(one for one in contestant.figures if (one.quantity, one.source) == (quantity, source))
+    return [each.value for each in found.values]
+
+
+def _at(contestant: Contestant, source: str, place: int) -> str:
+    """At one frame, from 1: over whole frames, then over changed pixels."""
+    whole, changed = (_values(contestant, quantity, source)[place - 1] for quantity in (WHOLE, CHANGED))
+    return f"{whole:.2f} ({changed:.2f})"
+
+
+def _overall(contestant: Contestant, source: str) -> str:
+    """The same as means over frames, without those in which nothing changed in any clip."""
+    whole, changed = (_values(contestant, quantity, source) for quantity in (WHOLE, CHANGED))
+    present = [value for value in changed if not isnan(value)] or [nan]
+    return f"{fmean(whole):.2f} ({fmean(present):.2f})"
 
 
 def _expense(comparison: Comparison, done: Mapping[str, Done]) -> str:
