@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED
+from ivideo.evaluation.statistics import Interval
 from ivideo.reproduce.comparison import Comparison, Contestant
 from ivideo.reproduce.page import NOT_COMPARABLE, published, warning
 from ivideo.reproduce.quality import CHANGED, DECODED, LOSS, WHOLE
@@ -15,6 +16,10 @@ from ivideo.reproduce.row import Row
 from ivideo.reproduce.speed import AT_ONCE, DETOKENIZE, GENERATE, TOKENIZE, TRAIN_MODEL, TRAIN_TOKENIZER
 from ivideo.reproduce.stages import Done
 from ivideo.reproduce.terminal import columns, prose
+
+METRICS = {"PSNR, dB": "PSNR", "SSIM x100": "SSIM", "LPIPS x100": "LPIPS", "FVD": "FVD"}
+"""How papers call what an evaluation measures."""
+SOURCES = (PREDICTION, COPY, SHUFFLED)
 
 
 def read_card(folder: Path) -> Mapping[str, Any] | None:
@@ -27,19 +32,21 @@ def read_card(folder: Path) -> Mapping[str, Any] | None:
 
 
 def beside(row: Row, card: Mapping[str, Any]) -> str:
-    """The figures of a card, at the last imagined frame, beside what was published."""
-    ours = row.published[0].figures if row.published else {}
+    """The figures of whole clips in a card beside what was published of the row's first system."""
+    theirs = row.published[0].figures if row.published else {}
     lines = [("figure", "source", "this tiny run", f"published ({NOT_COMPARABLE})")]
-    met = set()
     for each in card["figures"]:
-        last, metric = each["values"][-1], each["quantity"].split(",")[0]
-        told = ours.get(metric, "") if each["source"] == PREDICTION else ""
-        met |= {metric} if told else set()
-        place = f", frame {len(each['values'])}" if each["per"] == "frame" else ""
-        value = "-" if last["value"] is None else f"{last['value']:.2f} [{last['low']:.2f}, {last['high']:.2f}]"
-        lines.append((each["quantity"] + place, each["source"], value, told))
-    lines += [(metric, PREDICTION, "not measured", told) for metric, told in ours.items() if metric not in met]
+        if each["per"] != "frame" and each["quantity"] in METRICS and each["source"] in SOURCES:
+            told = theirs.get(METRICS[each["quantity"]], "") if each["source"] == PREDICTION else ""
+            lines.append((each["quantity"], each["source"], str(_interval(each["values"][0])), told))
+    met = {METRICS[quantity] for quantity, source, *_ in lines[1:] if source == PREDICTION}
+    lines += [(metric, PREDICTION, "not measured", told) for metric, told in theirs.items() if metric not in met]
     return "\n".join([columns(lines), "", warning(row)])
+
+
+def _interval(found: Mapping[str, float | str | None]) -> Interval:
+    """A card's interval, in which null is not a number, and infinity a word."""
+    return Interval(**{name: nan if value is None else float(value) for name, value in found.items()})
 
 
 def compared(row: Row, comparison: Comparison, done: Mapping[str, Done]) -> str:

@@ -3,17 +3,13 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ivideo import recipes
 from ivideo.cli import main
-from ivideo.evaluation.card import Card
-from ivideo.evaluation.protocol import Protocol
-from ivideo.evaluation.series import Figure
-from ivideo.evaluation.statistics import Interval
 from ivideo.reproduce import command
 from ivideo.reproduce.cost import costs
 from ivideo.reproduce.page import NOT_COMPARABLE, overview, page
@@ -193,21 +189,25 @@ def test_a_stage_is_a_process_whose_status_and_memory_are_known(capfd: pytest.Ca
 
 
 def test_tiny_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
-    ends = tuple(Interval(value=value, low=value - 1, high=value + 1) for value in (20.0, 18.0))
-    figures = (
-        Figure(quantity="PSNR, dB", source="prediction", per="frame", values=ends),
-        Figure(quantity="PSNR, dB", source="copy-last-frame", per="frame", values=ends[:1] * 2),
-    )
-    card = Card(model={}, data={}, protocol=Protocol(), figures=figures)
+    def clips(source: str, **interval: float | str | None) -> dict[str, object]:
+        return {"quantity": "PSNR, dB", "source": source, "per": "clip", "values": [interval]}
+
+    frames = {"quantity": "PSNR, dB", "source": "prediction", "per": "frame", "values": [{}, {}]}
+    other = {"quantity": "PSNR on changed pixels, dB", "source": "prediction", "per": "clip", "values": [{}]}
+    figures = [
+        clips("prediction", value=18.0, low=None, high="inf"),
+        clips("copy-last-frame", value=17, low=16, high=18),
+    ]
     assert read_card(tmp_path) is None
-    (tmp_path / "card.json").write_text(json.dumps(asdict(card)), encoding="utf-8")
+    (tmp_path / "card.json").write_text(json.dumps({"figures": [frames, *figures, other]}), encoding="utf-8")
     found = read_card(tmp_path)
     assert found is not None
     shown = beside(load("bair64"), found)
     ours, copied, *rest = shown.splitlines()[1:]
-    assert "PSNR, dB, frame 2" in ours
-    assert "18.00 [17.00, 19.00]" in ours
+    assert "18.00 [nan, inf]" in ours
     assert ours.endswith("20.4")
-    assert copied.endswith("[19.00, 21.00]")
-    assert any(line.startswith("FVD") and "not measured" in line and "75.0" in line for line in rest)
+    assert copied.endswith("17.00 [16.00, 18.00]")
+    assert rest[0].startswith("FVD")
+    assert "not measured" in rest[0]
+    assert rest[0].endswith("75.0 ±0.20")
     assert shown.count(NOT_COMPARABLE) == 2
