@@ -211,3 +211,11 @@ def test_tiny_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
     assert "not measured" in rest[0]
     assert rest[0].endswith("75.0 ±0.20")
     assert shown.count(NOT_COMPARABLE) == 2
+
+
+def test_the_documentation_lists_every_row() -> None:
+    told = (Path(__file__).resolve().parents[2] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    for row in ROWS:
+        line = next(line for line in told.splitlines() if line.startswith(f"| `{row.name}` |"))
+        hours = sum(cost.gpu_hours for cost in costs(row.full))
+        assert (f"| {hours:,.0f}" if hours >= 10 else f"| {hours:.1f}") in line
