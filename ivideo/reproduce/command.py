@@ -25,6 +25,8 @@ class Reproduction:
     """Folder for all that is made: OUT in the commands; null takes reproduce/ROW, and reproduce/ROW-tiny."""
     run: bool = False
     """Execute the commands at full size, one after the other; what was done before is left out."""
+    released: bool = False
+    """With --run: measure the released weights instead of training."""
     tiny: bool = False
     """Execute the tiny version, and show its figures beside the published ones."""
     dry_run: bool = False
@@ -42,6 +44,8 @@ class Reproduction:
         check_least(self, steps=1, episodes=2, clips=1, rounds=0)
         if self.run and self.tiny:
             raise ValueError("run and tiny are both set; one is the full size, the other minutes: choose one")
+        if self.released and not self.run:
+            raise ValueError("released says what --run is to execute; add --run")
         if self.dry_run and not (self.run or self.tiny):
             raise ValueError("dry_run prints what --run or --tiny would execute; add one of them")
 
@@ -63,13 +67,16 @@ def main(argv: list[str], execute: Execute = execute) -> int:
         print(overview([load(name) for name in names()]))
         return 0
     row = load(wanted.row)
+    if wanted.released and not row.released:
+        raise ValueError(f"no released weights of {row.name} are known; leave --released out")
+    row = replace(row, released=_placed(row.released, full_places(wanted)))
     full, tiny = _placed(row.full, full_places(wanted)), _placed(row.tiny.stages, tiny_places(row, wanted))
     if not wanted.run and not wanted.tiny:
         from ivideo.reproduce.page import page
 
         print(page(replace(row, full=full), full, tiny))
         return 0
-    stages = full if wanted.run else tiny
+    stages = tiny if wanted.tiny else row.released if wanted.released else full
     if wanted.dry_run:
         print("\n".join(stage.command for stage in stages))
         return 0

@@ -29,6 +29,8 @@ def page(row: Row, full: Sequence[Stage], tiny: Sequence[Stage]) -> str:
     parts += ["", "needs", *(prose(f"- {need}", 2, hang=2) for need in row.needs)]
     parts += ["", "cost at full size", indent(_cost(row), "  ")]
     parts += [prose(f"- {note}", 2, hang=2) for note in row.notes]
+    if row.released:
+        parts += ["", "released weights, measured without training: --run --released", _commands(row.released)]
     parts += ["", f"full size: --run executes these, {_gpus(row)}", _commands(full)]
     parts += ["", f"tiny: --tiny executes these, about {row.tiny.minutes:g} minutes on two cores", _commands(tiny)]
     parts += ["", prose(f"Its figures are {NOT_COMPARABLE} with those published: {row.tiny.differs}")]

@@ -65,6 +65,8 @@ class Row:
     gpu_days: str
     """As published."""
     disk: str
+    released: tuple[Stage, ...] = ()
+    """Measures released weights, where there are any, without training."""
     full: tuple[Stage, ...]
     tiny: Tiny
     compares: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from ivideo.reproduce.tables import beside, read_card
 
 ROWS = [load(name) for name in names()]
 STAGES = {f"{row.name}, full, {stage.name}": stage for row in ROWS for stage in row.full}
+STAGES |= {f"{row.name}, released, {stage.name}": stage for row in ROWS for stage in row.released}
 STAGES |= {f"{row.name}, tiny, {stage.name}": stage for row in ROWS for stage in row.tiny.stages}
 
 
@@ -117,6 +118,8 @@ def test_an_unknown_row_is_refused_with_its_neighbours(capsys: pytest.CaptureFix
         (["bair64", "--run", "--data", "nowhere"], "nowhere is no folder"),
         (["bair64", "--run", "--tiny"], "choose one"),
         (["bair64", "--dry_run"], "add one of them"),
+        (["bair64", "--released"], "add --run"),
+        (["tokenization", "--run", "--released"], "no released weights of tokenization are known"),
         (["--tiny"], "need a row: one of bair64"),
         (["bair64", "--tiny", "--steps", "0"], "steps is 0; expected at least 1"),
     ],
@@ -137,6 +140,14 @@ def test_a_dry_run_prints_what_would_run_with_folders_in_place(
     assert "'my data/train'" in lines[0]
     assert "DATA" not in "".join(lines)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_released_weights_are_measured_without_training(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "bair64_action", "--run", "--released", "--dry_run", "--data", "bair"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        "ivideo evaluate thuml/ivideogpt-bair-64-act-cond --config evaluate/bair64_action --source bair/test"
+    )
 
 
 class Hand:
