@@ -51,6 +51,9 @@ VERBS: dict[str, Verb] = {
     "data tokenize": Verb("ivideo.training.token_writer:main", "write the codes of windows, to train on them alone"),
     "data bench": Verb("ivideo.bench.data:main", "measure how fast episodes or codes can be read"),
     "bench": Verb("ivideo.bench.command:main", "measure how fast this machine imagines, beside the released way"),
+    "reproduce": Verb(
+        "ivideo.reproduce.command:main", "repeat a published figure: its commands, cost and a tiny version"
+    ),
     "configs": Verb("ivideo.recipes:main", "list the packaged configs, or print one", imports_models=False),
     "convert": Verb("ivideo.convert:main", "write a model anew, such as in half the bytes"),
     "info": Verb("ivideo.info:main", "say what a checkpoint is, or what this installation can do"),

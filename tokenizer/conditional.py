@@ -102,8 +102,8 @@ class ConditionalDecoder(nn.Module):
         context: tuple[KeysValues, ...],
         background: Float[Tensor, "r 3 h2 w2"] | None = None,
     ) -> Float[Tensor, "bf 3 h2 w2"]:
-        x = self.cross_att_blocks[0](self.mid_block(self.conv_in(latents)), context[0])
-        for level, block in enumerate(self.up_blocks, start=1):
+        x = self.conv_in(latents)
+        for level, block in enumerate((self.mid_block, *self.up_blocks)):
             x = block(x)
             if level < self.depth:
                 x = self.cross_att_blocks[level](x, context[level])

@@ -45,7 +45,8 @@ class TokenizerConfig:
     context_frames: int = 2
     """Frames at the start of a clip that are encoded on their own, in full."""
     max_attention_resolution: int = 16
-    """Future frames attend to the context wherever a map is at most this wide."""
+    """Future frames attend to the context wherever a map is at most this wide; 0: nowhere, and every future frame is
+    encoded and decoded on its own, as per-frame tokenizers do."""
     attention_heads: int = 4
     """Heads of the cross-attention to the context."""
     dropout: float = 0.1
@@ -118,14 +119,15 @@ class TokenizerConfig:
             raise ValueError("channels is empty; give one width per level, for example (32, 64)")
         for name in (
             "resolution", "blocks_per_level", "stem_stride", "latent_channels", "context_codes", "dynamics_codes",
-            "patch_size", "context_frames", "max_attention_resolution", "attention_heads", "norm_groups",
+            "patch_size", "context_frames", "attention_heads", "norm_groups",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
         if self.code_dim is not None and self.code_dim < 1:
             raise ValueError(f"code_dim is {self.code_dim}; expected at least 1, or null for latent_channels")
-        if self.mid_blocks < 0:
-            raise ValueError(f"mid_blocks is {self.mid_blocks}; expected 0 or more")
+        for name in ("mid_blocks", "max_attention_resolution"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 or more")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout is {self.dropout}; expected a probability in [0, 1)")
 
@@ -141,10 +143,16 @@ class TokenizerConfig:
                 f"patch_size {self.patch_size} does not divide the context grid of {self.context_grid}; "
                 f"choose a divisor of {self.context_grid}"
             )
-        if self.context_grid > self.max_attention_resolution:
+        if self.context_grid > self.max_attention_resolution > 0:
             raise ValueError(
                 f"max_attention_resolution {self.max_attention_resolution} is below the context grid of "
-                f"{self.context_grid}, so future frames could not see the context; raise it to {self.context_grid}"
+                f"{self.context_grid}, so future frames could not see the context; raise it to {self.context_grid}, "
+                "or set it to 0 for frames on their own"
+            )
+        if self.mask_blend is not None and self.max_attention_resolution == 0:
+            raise ValueError(
+                f"mask_blend {self.mask_blend!r} lays future frames over the context, which max_attention_resolution 0 "
+                "keeps from them; leave one of the two out"
             )
 
     def _check_widths(self) -> None:

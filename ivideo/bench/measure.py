@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ivideo.bench.roofline import Machine, settle
+from ivideo.bench.roofline import Machine, worked
 from ivideo.bench.workloads import Workload
 
 CPU = torch.device("cpu")
@@ -73,12 +73,6 @@ def measure(
         pairs=pairs,
         apart=apart(*results),
     )
-
-
-def worked(device: torch.device) -> float:
-    """Seconds of processor time so far; of wall time on an accelerator, once all that was asked of it is done."""
-    settle(device)
-    return time.process_time() if device.type == "cpu" else time.perf_counter()
 
 
 def apart(theirs: dict[str, Tensor], ours: dict[str, Tensor]) -> dict[str, float]:

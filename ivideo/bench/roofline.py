@@ -131,6 +131,12 @@ def settle(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def worked(device: torch.device) -> float:
+    """Seconds of processor time so far; of wall time on an accelerator, once all that was asked of it is done."""
+    settle(device)
+    return time.process_time() if device.type == "cpu" else time.perf_counter()
+
+
 def _best(run: Callable[[], Tensor], device: torch.device, tries: int = 8) -> float:
     seconds = []
     for _ in range(tries):

@@ -58,8 +58,9 @@ class Changes:
                 f"take {low} or {low + shrink}"
             )
         # The levels that look at the context stay the same, whatever their sides are now.
+        lowest = min(old.max_attention_resolution, 1)  # 0 where no level looks
         reach = old.max_attention_resolution * (resolution // stem) // (old.resolution // old.stem_stride)
-        made = replace(old, context_frames=frames, max_attention_resolution=max(1, reach), **given)
+        made = replace(old, context_frames=frames, max_attention_resolution=max(lowest, reach), **given)
         check_change(old, made)
         return made
 

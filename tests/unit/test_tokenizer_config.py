@@ -61,6 +61,8 @@ def test_a_patch_stem_divides_the_grid() -> None:
         ({"context_frames": 0}, "context_frames is 0; expected at least 1"),
         ({"code_dim": 0}, "code_dim is 0"),
         ({"mid_blocks": -1}, "mid_blocks is -1"),
+        ({"max_attention_resolution": -1}, "max_attention_resolution is -1; expected 0 or more"),
+        ({"max_attention_resolution": 0, "mask_blend": "decoded"}, "leave one of the two out"),
         (
             {"quantizer": FSQ(context_levels=(8, 8, 8))},
             "make 512 codes but context_codes is 8192; set context_codes=512",

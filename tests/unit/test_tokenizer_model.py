@@ -21,6 +21,7 @@ CONFIGS = {
         SMALL, resolution=32, stem_stride=4, max_attention_resolution=4, mask_blend="decoded"
     ),
     "blend over what was seen": replace(SMALL, mask_blend="observed"),
+    "frames on their own": replace(SMALL, max_attention_resolution=0),
     "no mid blocks": replace(SMALL, mid_blocks=0),
     "attention in the context half": replace(SMALL, context_mid_attention=True, dynamics_mid_attention=False),
     "codes as wide as latents": replace(SMALL, code_dim=None),
@@ -103,6 +104,20 @@ def test_frames_are_blended_over_the_last_context_frame_as_seen_or_as_decoded() 
     close(tokenizer.decode_frames(codes, context), (frames[:, 1:2] / 255).expand(-1, 3, -1, -1, -1))
     blind = tokenizer.context_from_codes(context.codes)
     close(tokenizer.decode_frames(codes, blind), tokenizer.decode_context(context)[:, 1:].expand(-1, 3, -1, -1, -1))
+
+
+@torch.no_grad()
+def test_frames_on_their_own_see_nothing_of_the_context() -> None:
+    config = CONFIGS["frames on their own"]
+    own, frames = build(config), clip(config)
+    other = torch.cat([255 - frames[:, :2], frames[:, 2:]], dim=1)
+    codes, others = own.encode(frames), own.encode(other)
+    assert not torch.equal(codes.context, others.context)
+    assert torch.equal(codes.dynamics, others.dynamics)
+    assert torch.equal(own.decode(codes)[:, 2:], own.decode(others)[:, 2:])
+    assert torch.equal(own(frames).frames, own(other).frames)
+    seeing = build(SMALL)  # the same clips, told apart by one whose frames attend to the context
+    assert not torch.equal(seeing(frames).frames, seeing(other).frames)
 
 
 @torch.no_grad()
