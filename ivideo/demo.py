@@ -16,9 +16,10 @@ from torch import Tensor
 
 from ivideo.config import parse
 from ivideo.config.limits import check_least
-from ivideo.evaluation.evaluate import HELD_OUT, evaluate_cases, table_case
+from ivideo.evaluation.clips import HELD_OUT, table_case
 from ivideo.evaluation.imagine import GREEDY
-from ivideo.evaluation.rollout import RolloutTable
+from ivideo.evaluation.measurement import quick_table
+from ivideo.evaluation.table import FigureTable
 from ivideo.files import check_new_file
 from ivideo.simulate.policies import Pusher
 from ivideo.simulate.pushing_table import PushingTable
@@ -86,13 +87,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measure(model: WorldModel, *, clips: int, seed: int) -> RolloutTable:
+def measure(model: WorldModel, *, clips: int, seed: int) -> FigureTable:
     """The short table: pixels and objects on held-out clips in which an object is pushed."""
     size = model.tokenizer.config.resolution
     case = table_case(seed, context=model.context_frames, frames=10, clips=clips, size=size)
-    whole = evaluate_cases(model, [case], (seed,), GREEDY)
-    figures = tuple(figure for figure in whole.figures if figure.quantity in SHOWN)
-    return RolloutTable(clips=whole.clips, horizons=whole.horizons, figures=figures)
+    return quick_table(model, case, seed=seed).only(*SHOWN)
 
 
 def show(model: WorldModel, files: list[Path], *, frames: int, seed: int) -> float:

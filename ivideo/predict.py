@@ -12,7 +12,7 @@ from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
-from ivideo.evaluation.metrics import psnr
+from ivideo.evaluation.metrics.pixels import psnr
 from ivideo.files import check_new_file
 from ivideo.video import check_output, grid, write_video
 from ivideo.world_model import Precision, WorldModel

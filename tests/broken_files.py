@@ -91,8 +91,9 @@ def fill(folder: Path) -> None:
     (folder / "pickle.npz").write_bytes(pickle.dumps(Trap()))
     (folder / "model.pt").write_bytes(pickle.dumps(Trap()))
     (folder / "file").write_text("mine\n")
-    (folder / "demo").mkdir()
-    for name in ("strip.png", "demo/futures.gif", "table.json"):
+    for name in ("demo", "old"):
+        (folder / name).mkdir()
+    for name in ("strip.png", "demo/futures.gif", "table.json", "old/card.json"):
         (folder / name).write_text("mine\n")
     (folder / "run/checkpoints").mkdir(parents=True)
     (folder / "run/config.yaml").write_text("loop: {steps: 9}\n")

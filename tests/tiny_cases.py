@@ -4,7 +4,7 @@ import torch
 from tiny_rollouts import clip, run
 
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.truth import Truth, steps
+from ivideo.evaluation.measures.truth import Truth, steps
 from ivideo.state import RolloutState
 from ivideo.world_model import WorldModel
 

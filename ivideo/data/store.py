@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from ivideo.data.draws import Order, Stream
 from ivideo.data.table import Chosen, EpisodeTable
@@ -114,16 +114,22 @@ class EpisodeStore(Sequence[Episode]):
             held_out: n holds out every n-th episode, the first included (100 gives the 1% of the iVideoGPT paper);
                 "last" holds out the last episode of every folder, such as one demonstration of every task.
         """
-        held = np.zeros(len(self), bool)
-        if held_out == "last":
-            held[list({name.rpartition("/")[0]: place for place, name in enumerate(self.table.names)}.values())] = True
-        elif isinstance(held_out, int) and held_out >= 2:
-            held[::held_out] = True
-        else:
-            raise ValueError(f'held_out is {held_out!r}; expected a whole number from 2 up, or "last"')
-        if held.all():
-            raise ValueError(
-                f"{self.source or 'the store'} has {len(self)} episodes and held_out={held_out!r} takes them all; "
-                "expected some to train on: add episodes or hold out fewer"
-            )
+        held = held_out_places(self.table.names, held_out, self.source)
         return self.subset(np.flatnonzero(~held)), self.subset(np.flatnonzero(held))
+
+
+def held_out_places(names: Sequence[str], held_out: int | str, source: str = "") -> Bool[np.ndarray, "r"]:
+    """Say of every episode whether it is held out, by its place and name; see `EpisodeStore.split`."""
+    held = np.zeros(len(names), bool)
+    if held_out == "last":
+        held[list({name.rpartition("/")[0]: place for place, name in enumerate(names)}.values())] = True
+    elif isinstance(held_out, int) and held_out >= 2:
+        held[::held_out] = True
+    else:
+        raise ValueError(f'held_out is {held_out!r}; expected a whole number from 2 up, or "last"')
+    if held.all():
+        raise ValueError(
+            f"{source or 'the store'} has {len(names)} episodes and held_out={held_out!r} takes them all; "
+            "expected some to train on: add episodes or hold out fewer"
+        )
+    return held

@@ -1,10 +1,22 @@
 """Protocol cards: a result as JSON, with all that a reader needs to repeat it, or to refuse a comparison."""
 
-from dataclasses import dataclass, field
+import json
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from ivideo.config.build import build
+from ivideo.config.given import mark
 from ivideo.evaluation.protocol import Protocol
 from ivideo.evaluation.series import Figure
+from ivideo.evaluation.statistics import Interval
+from ivideo.evaluation.table import FigureTable
+from ivideo.files import read_json, replace_file
+
+FORMAT = 1
+CARD = "card.json"
+_MOST = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +41,65 @@ class Card:
     command: str = ""
     date: str = ""
     seconds: float = 0.0
+
+    def table(self) -> FigureTable:
+        """The figures as a table."""
+        return FigureTable(clips=int(self.data["clips"]), horizons=self.protocol.horizons, figures=self.figures)
+
+    def text(self) -> str:
+        """The card as JSON; what is not a number is null there, what is infinite a word."""
+        return json.dumps({"format": FORMAT, **_plain(asdict(self))}, indent=1, allow_nan=False) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write it, in one step."""
+        replace_file(path, lambda file: file.write_text(self.text(), encoding="utf-8"))
+
+    @staticmethod
+    def load(path: Path) -> "Card":
+        """Read a card, or that of an evaluation's folder. ValueError names a file that holds none."""
+        file = path / CARD if path.is_dir() else path
+        if not file.is_file():
+            raise FileNotFoundError(
+                f"{file} does not exist; expected a protocol card, as ivideo evaluate --out writes one"
+            )
+        remedy = "evaluate anew"
+        found = read_json(file, what="a protocol card", most=_MOST, remedy=remedy)
+        if found.get("format") != FORMAT:
+            raise ValueError(f"{file}: format {found.get('format')!r}; expected a protocol card of format {FORMAT}")
+        try:
+            return _card(found, str(file))
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise ValueError(f"{file}: no complete protocol card ({error!r}): {remedy}") from error
+
+
+def _card(found: dict[str, Any], where: str) -> Card:
+    given: dict[str, Any] = {each.name: found[each.name] for each in fields(Card)}
+    tree = {name: mark(value, where) for name, value in found["protocol"].items()}
+    given["protocol"] = build(Protocol, tree)
+    given["figures"] = tuple(
+        Figure(
+            quantity=str(each["quantity"]),
+            source=str(each["source"]),
+            per=each["per"],
+            values=tuple(Interval(**{name: _number(value[name]) for name in value}) for value in each["values"]),
+        )
+        for each in found["figures"]
+    )
+    given["left_out"] = tuple((str(name), str(why)) for name, why in found["left_out"])
+    given["histograms"] = {name: tuple(map(int, counts)) for name, counts in found["histograms"].items()}
+    return Card(**given)
+
+
+def _number(value: float | str | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _plain(value: Any) -> Any:
+    """The same without numbers that JSON cannot say."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value

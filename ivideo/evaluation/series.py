@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ivideo.evaluation.statistics import HALVED, STATISTICS, Interval, StatisticName, bootstrap
@@ -38,6 +38,10 @@ class Series:
     def __post_init__(self) -> None:
         assert self.per == "frame" or self.values.shape[1] == 1, f"{self.quantity}: a clip has one value"
         assert self.statistic not in HALVED or self.values.shape[2] % 2 == 0, f"{self.quantity}: two halves"
+
+    def rows(self, which: Int[Tensor, " r"]) -> "Series":
+        """Of some of the clips."""
+        return _with(self, self.values[which])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Averages over clips and how sure they are: bootstrap intervals, clips being what is drawn again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivideo.evaluation.metrics import MAX_PSNR
+from ivideo.evaluation.metrics.pixels import MAX_PSNR
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -25,14 +25,24 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        """Return for example `18.06 [17.81, 18.30]`, or a dash when there is no estimate."""
-        return "-" if np.isnan(self.value) else f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-    def short(self) -> str:
-        """Return for example `18.06 ±0.25`, the further end deciding, or a dash when there is no estimate."""
+        """Return for example `18.06 [17.81, 18.30]`, without the ends where none are known, a dash for no estimate."""
         if np.isnan(self.value):
             return "-"
-        return f"{self.value:.2f} ±{max(self.high - self.value, self.value - self.low):.2f}"
+        places = self._places
+        ends = "" if np.isnan(self.low) else f" [{self.low:.{places}f}, {self.high:.{places}f}]"
+        return f"{self.value:.{places}f}{ends}"
+
+    def short(self) -> str:
+        """Return for example `18.06 ±0.25`, the further end deciding; otherwise as in full."""
+        if np.isnan(self.value) or np.isnan(self.low):
+            return str(self)
+        places = self._places
+        return f"{self.value:.{places}f} ±{max(self.high - self.value, self.value - self.low):.{places}f}"
+
+    @property
+    def _places(self) -> int:
+        """Decimals: two, and four for what two would hide."""
+        return 4 if 0 < abs(self.value) < 0.1 else 2
 
 
 def mean(samples: Float[np.ndarray, "r n k"]) -> Float[np.ndarray, "r"]:
@@ -114,7 +124,7 @@ def bootstrap(
     if len(array) == 0:
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     array = array.reshape(len(array), -1)
-    drawn = statistic(array[_draws(len(array), resamples, seed)])
+    drawn = np.concatenate([statistic(array[draws]) for draws in _draws(array.shape, resamples, seed)])
     drawn = drawn[~np.isnan(drawn)]
     if len(drawn) == 0:
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
@@ -123,9 +133,16 @@ def bootstrap(
     return Interval(value=float(statistic(array[None])[0]), low=float(low), high=float(high))
 
 
-def _draws(clips: int, resamples: int, seed: int) -> Int[np.ndarray, "r n"]:
-    return np.random.default_rng(seed).integers(clips, size=(resamples, clips))
+def _draws(shape: tuple[int, ...], resamples: int, seed: int) -> Iterator[Int[np.ndarray, "r n"]]:
+    """Draws of clips, as many at a time as keep the memory that is taken the same however many clips there are."""
+    generator, clips = np.random.default_rng(seed), shape[0]
+    step = max(1, _AT_ONCE // (clips * shape[1]))
+    for first in range(0, resamples, step):
+        yield generator.integers(clips, size=(min(step, resamples - first), clips))
 
+
+_AT_ONCE = 1 << 20
+"""Numbers that are drawn together."""
 
 StatisticName: TypeAlias = Literal["mean", "median", "pooled_decibels", "ratio", "determination"]
 """How values of many clips become one figure; the last three read their last axis as two halves."""

@@ -95,6 +95,7 @@ def result(row: Row, out: Path, wanted: Reproduction) -> str:
         from ivideo.reproduce.page import published
 
         return f"all is in {out}; published, by {row.protocol}:\n\n{published(row)}"
+    from ivideo.evaluation.card import CARD, Card
     from ivideo.reproduce import tables
 
     if row.compares:
@@ -102,8 +103,8 @@ def result(row: Row, out: Path, wanted: Reproduction) -> str:
 
         made = compare(out, row.compares, clips=wanted.clips or row.tiny.clips, rounds=wanted.rounds)
         return tables.compared(row, made, recorded(out))
-    card = tables.read_card(out / "evaluation")
-    return f"{out} holds no evaluation" if card is None else tables.beside(row, card)
+    card = out / "evaluation" / CARD
+    return tables.beside(row, Card.load(card)) if card.is_file() else f"{out} holds no evaluation"
 
 
 def full_places(wanted: Reproduction) -> dict[str, object]:

@@ -5,7 +5,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ivideo.episode import Batch
-from ivideo.evaluation.metrics import changed_psnr, psnr
+from ivideo.evaluation.metrics.pixels import changed_psnr, psnr
 from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED, Series
 from ivideo.rollout import pixels
 from ivideo.training.dataset import model_inputs

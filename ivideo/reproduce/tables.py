@@ -1,14 +1,11 @@
 """Tiny figures beside the published ones, and models side by side."""
 
-import json
 from collections.abc import Mapping
 from math import isnan, nan
-from pathlib import Path
 from statistics import fmean
-from typing import Any
 
+from ivideo.evaluation.card import Card
 from ivideo.evaluation.series import COPY, PREDICTION, SHUFFLED
-from ivideo.evaluation.statistics import Interval
 from ivideo.reproduce.comparison import Comparison, Contestant
 from ivideo.reproduce.page import NOT_COMPARABLE, published, warning
 from ivideo.reproduce.quality import CHANGED, DECODED, LOSS, WHOLE
@@ -22,31 +19,17 @@ METRICS = {"PSNR, dB": "PSNR", "SSIM x100": "SSIM", "LPIPS x100": "LPIPS", "FVD"
 SOURCES = (PREDICTION, COPY, SHUFFLED)
 
 
-def read_card(folder: Path) -> Mapping[str, Any] | None:
-    """What `ivideo evaluate` left in a folder; None where there is no card."""
-    path = folder / "card.json"
-    if not path.is_file():
-        return None
-    card: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return card
-
-
-def beside(row: Row, card: Mapping[str, Any]) -> str:
+def beside(row: Row, card: Card) -> str:
     """The figures of whole clips in a card beside what was published of the row's first system."""
     theirs = row.published[0].figures if row.published else {}
     lines = [("figure", "source", "this tiny run", f"published ({NOT_COMPARABLE})")]
-    for each in card["figures"]:
-        if each["per"] != "frame" and each["quantity"] in METRICS and each["source"] in SOURCES:
-            told = theirs.get(METRICS[each["quantity"]], "") if each["source"] == PREDICTION else ""
-            lines.append((each["quantity"], each["source"], str(_interval(each["values"][0])), told))
+    for each in card.figures:
+        if each.per != "frame" and each.quantity in METRICS and each.source in SOURCES:
+            told = theirs.get(METRICS[each.quantity], "") if each.source == PREDICTION else ""
+            lines.append((each.quantity, each.source, str(each.values[0]), told))
     met = {METRICS[quantity] for quantity, source, *_ in lines[1:] if source == PREDICTION}
     lines += [(metric, PREDICTION, "not measured", told) for metric, told in theirs.items() if metric not in met]
     return "\n".join([columns(lines), "", warning(row)])
-
-
-def _interval(found: Mapping[str, float | str | None]) -> Interval:
-    """A card's interval, in which null is not a number, and infinity a word."""
-    return Interval(**{name: nan if value is None else float(value) for name, value in found.items()})
 
 
 def compared(row: Row, comparison: Comparison, done: Mapping[str, Done]) -> str:

@@ -1,6 +1,6 @@
 """Episodes of a policy on the pushing table, with the true states that evaluation compares imagined frames with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +42,22 @@ def demonstrate(
         horizon: steps after which an episode ends; it ends earlier when the disc gets into the goal.
         goal: centre of the goal in table units; None draws one for every episode.
     """
+    return list(demonstrations(policy, episodes, seed, size=size, horizon=horizon, goal=goal))
+
+
+def demonstrations(
+    policy: Policy,
+    episodes: int,
+    seed: int = 0,
+    *,
+    size: int = 64,
+    horizon: int = 60,
+    goal: Point | None = DEFAULT_GOAL,
+) -> Iterator[Demonstration]:
+    """The same as `demonstrate`, one after the other."""
     table = PushingTable(size=size, horizon=horizon, goal=goal)
-    return [_play(table, policy, seed, index) for index in range(episodes)]
+    for index in range(episodes):
+        yield _play(table, policy, seed, index)
 
 
 def _play(table: PushingTable, policy: Policy, seed: int, index: int) -> Demonstration:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ivideo.episode import Batch
 from ivideo.evaluation.imagine import imagine
-from ivideo.evaluation.metrics import changed_psnr, psnr
+from ivideo.evaluation.metrics.pixels import changed_psnr, psnr
 from ivideo.training.dataset import model_inputs
 from ivideo.training.outcome import Evaluation
 from ivideo.world_model import WorldModel

@@ -17,6 +17,7 @@ from lightning.fabric import Fabric
 from torch import nn
 
 from ivideo.files import staged_folder
+from ivideo.progress import Progress
 from ivideo.training import randomness
 from ivideo.training.divergence import Divergences
 from ivideo.training.engine import children, start_fabric
@@ -25,7 +26,6 @@ from ivideo.training.group import Group
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
-from ivideo.training.progress import Progress
 from ivideo.training.records import Records, means
 from ivideo.training.run import RunFolder
 from ivideo.training.sharding import put_together

@@ -11,9 +11,9 @@ from lightning.fabric import Fabric
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ivideo.progress import Progress
 from ivideo.training.group import Group
 from ivideo.training.loop_config import LoopConfig
-from ivideo.training.progress import Progress
 from ivideo.training.run import RunFolder
 
 

@@ -12,7 +12,6 @@
       told.npy        int32 [r]         which of the instructions in shard.json
 """
 
-import hashlib
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 from ivideo.data.npy import mapped
 from ivideo.data.segments import FrameOrder, History
 from ivideo.data.shards import SHARD, read_manifest, read_said, shard_name
+from ivideo.fingerprint import fingerprint
 from ivideo.tokens import TokenBatch
 from tokenizer import FrameCodes, VideoTokenizer
 
@@ -162,12 +162,3 @@ def open_tokens(folder: Path) -> TokenStore:
         return TokenStore(folder, manifest)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{folder}: its manifest lacks {error}; the folder is damaged: make it anew") from error
-
-
-def fingerprint(tokenizer: VideoTokenizer) -> str:
-    """Return the SHA-256 of a tokenizer's settings and weights, wherever it was loaded from."""
-    summed = hashlib.sha256(repr(tokenizer.config).encode())
-    for name, value in sorted(tokenizer.state_dict().items()):
-        summed.update(f"{name} {list(value.shape)}".encode())
-        summed.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-    return summed.hexdigest()

@@ -46,7 +46,7 @@ def test_data_that_do_not_fit_the_model(refuse: Refuse, command: str, words: str
 
 READERS = (
     "predict model {}",
-    "evaluate model --source {}",
+    "evaluate model --source {} --held_out all",
     "data show {}",
     "train tokenizer --config tiny.yaml --data.source {}",
 )

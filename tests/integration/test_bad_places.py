@@ -28,10 +28,10 @@ TABLE = "ivideo/PushingTable-v0"
         ("predict model clip.mp4 --out file/new.mp4", "file/new.mp4 cannot be written, for file is a file"),
         ("predict model clip.mp4 --out /proc/new.mp4", "/proc/new.mp4 cannot be written"),
         ("predict model clip.mp4 --out ''", "cannot write without a suffix"),
-        ("evaluate model --out table.json", "table.json exists already; choose another --out, or pass --overwrite"),
-        ("evaluate model --out data --overwrite", "data is a folder; expected the name of a file"),
-        ("evaluate model --out file/new.json", "file/new.json cannot be written, for file is a file"),
-        ("evaluate model --out /proc/new.json", "/proc/new.json cannot be written"),
+        ("evaluate model --out old", "old/card.json exists already; choose another --out, or pass --overwrite"),
+        ("evaluate model --out table.json", "table.json is a file; expected a folder to write to"),
+        ("evaluate model --out file/new", "file/new/card.json cannot be written, for file is a file"),
+        ("evaluate model --out /proc/new", "/proc/new/card.json cannot be written"),
         ("demo --model model", "demo/futures.gif exists already; choose another --out, or pass --overwrite"),
         ("demo --model model --out file", "file/futures.mp4 cannot be written, for file is a file"),
         ("demo --model model --out /proc/new", "/proc/new/futures.mp4 cannot be written"),
@@ -99,8 +99,8 @@ def test_a_table_that_is_half_written(refuse: Refuse, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Path, "write_text", fail)
     refuse(
-        "evaluate model --source data --held_out all --frames 3 --horizons 3 --out table.json --overwrite",
-        "table.json cannot be written (No space left on device); make room",
+        "evaluate model --source data --held_out all --frames 3 --horizons 3 --out old --overwrite",
+        "old/parts/settings.json cannot be written (No space left on device); make room",
     )
 
 
@@ -109,7 +109,7 @@ def test_a_table_that_is_half_written(refuse: Refuse, monkeypatch: pytest.Monkey
     "command",
     [
         "predict model clip.mp4 --out clip.webm --overwrite --frames 1",
-        "evaluate model --source data --held_out all --frames 3 --horizons 3 --out table.json --overwrite",
+        "evaluate model --source data --held_out all --frames 3 --horizons 3 --out old --overwrite",
         f"data record {TABLE} data --overwrite --episodes 1",
     ],
 )

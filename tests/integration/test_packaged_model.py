@@ -3,8 +3,8 @@
 import pytest
 
 from ivideo import hub
-from ivideo.evaluation.evaluate import evaluate_cases, table_case
-from ivideo.evaluation.imagine import GREEDY
+from ivideo.evaluation.clips import table_case
+from ivideo.evaluation.measurement import quick_table
 from ivideo.world_model import WorldModel
 
 SEED = 7  # none of the recorded results' seeds
@@ -28,7 +28,7 @@ def test_it_takes_at_most_four_megabytes() -> None:
 
 def test_it_imagines_ten_frames_well(model: WorldModel) -> None:
     case = table_case(SEED, context=model.context_frames, frames=10, clips=32)
-    table = evaluate_cases(model, [case], (SEED,), GREEDY)
+    table = quick_table(model, case, seed=SEED)
     assert table.at("PSNR", "prediction", 10).value > 21.5
     assert table.at("Gain in PSNR", "over copy-last-frame", 10).value > 3.0
     assert table.at("Gain in PSNR", "over shuffled actions", 10).value > 3.0

@@ -1,6 +1,5 @@
 """The verbs that show something: what they print and write, on a model too small to know anything."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,15 +60,6 @@ def test_predict_continues_a_recorded_episode(model: Path, tmp_path: Path, capsy
     assert "copy-last-frame" in printed
     assert len(read_video(out)) == 5
     assert out.with_suffix(".png").is_file()
-
-
-def test_evaluate_writes_its_protocol(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "figures.json"
-    assert main(["evaluate", str(model), "--clips", "3", "--seeds", "4,5", "--out", str(out)]) == 0
-    assert "6 clips" in capsys.readouterr().out
-    record = json.loads(out.read_text())
-    assert record["protocol"]["seeds"] == [4, 5]
-    assert {figure["source"] for figure in record["figures"]} >= {"prediction", "copy-last-frame", "shuffled actions"}
 
 
 def test_convert_halves_a_model(model: Path, tmp_path: Path) -> None:

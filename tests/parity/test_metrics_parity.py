@@ -9,6 +9,7 @@ context frames or without; then the best sample is taken, for every metric by it
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,13 @@ from random_lpips import random_backbone, random_heads
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ivideo.evaluation.protocol import QUALITIES
-from ivideo.evaluation.reduction import qualities, reduce_samples
+from ivideo.evaluation.case import Case as EvaluationCase
+from ivideo.evaluation.instruments import Instruments
+from ivideo.evaluation.measurement import measure
+from ivideo.evaluation.metrics.reduction import qualities, reduce_samples
+from ivideo.evaluation.protocol import QUALITIES, Protocol
+from ivideo.evaluation.series import PREDICTION
+from ivideo.world_model import WorldModel
 from tokenizer.perceptual import LPIPS
 
 CONTEXT = 2
@@ -128,3 +134,32 @@ def test_the_published_protocol(case: Case, plain: dict[str, Array], count_conte
         assert reduced.chosen is not None
         assert reduced.chosen.item() == best
         assert reduce_samples(values, "mean", quality.better).score.item() == pytest.approx(averages.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("count_context", [True, False])
+def test_an_evaluation_of_the_reference_model_gives_the_figures_of_the_reference_s_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count_context: bool
+) -> None:
+    step = WorldModel.step  # the reference draws from all ids, which matters where weights are random
+    monkeypatch.setattr(WorldModel, "step", lambda *given, **how: step(*given, **how, vocabulary="full"))
+    if "IVIDEO_GOLDEN" not in os.environ:
+        pytest.skip("IVIDEO_GOLDEN does not name the folder of the reference's whole record")
+    golden = Path(os.environ["IVIDEO_GOLDEN"]) / "tiny64_context2"
+    shutil.copytree(golden / "tokenizer", tmp_path / "tokenizer")
+    shutil.copytree(golden / "transformer_action", tmp_path / "transformer")
+    io = load_file(golden / "io.safetensors")
+    case = EvaluationCase(names=("a",), frames=io["pixel_uint8"][:1], actions=io["actions"][:1, :-1])
+    frames = case.frames.shape[1] - CONTEXT
+    protocol = Protocol(frames=frames, horizons=(frames,), count_context=count_context)
+    instruments = Instruments(measures=frozenset(), qualities=qualities(protocol.qualities))
+    found = measure(WorldModel.from_pretrained(tmp_path), case, protocol, instruments, seed=0)
+    own = [each for each in found.series if each.per == "clip" and each.source == PREDICTION]
+    measured = {each.quantity: each.values.item() for each in own}
+    shown = torch.cat([io["detok.frames"][:1, :CONTEXT], io["ac.greedy_frames"]], dim=1)[0]
+    decoded = (shown.clamp(0, 1) * 255).round().double().numpy() / 255  # an evaluation sees frames as people do
+    first, true = 0 if count_context else CONTEXT, case.frames[0].double().numpy() / 255
+    pairs = list(zip(true[first:], decoded[first:], strict=True))
+    assert measured["MSE x1000"] == pytest.approx(np.mean([1000 * plain_mse(*pair) for pair in pairs]), rel=1e-5)
+    assert measured["PSNR, dB"] == pytest.approx(np.mean([plain_psnr(*pair) for pair in pairs]), rel=1e-5)
+    # Frames of random weights are noise, of hardly any SSIM, and a level or two are rounded the other way.
+    assert measured["SSIM x100"] == pytest.approx(np.mean([100 * plain_ssim(*pair) for pair in pairs]), abs=1e-4)

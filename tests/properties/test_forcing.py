@@ -14,9 +14,9 @@ from tiny_text import SIZE, save_text_encoder
 from ivideo.embedding import EmbeddingConfig
 from ivideo.embodiments import Domain
 from ivideo.episode import Batch
-from ivideo.evaluation.drift import agreement, drift, teacher_forced
-from ivideo.evaluation.forcing import read
-from ivideo.evaluation.likelihood import (
+from ivideo.evaluation.measures.drift import agreement, drift, teacher_forced
+from ivideo.evaluation.measures.forcing import read
+from ivideo.evaluation.measures.likelihood import (
     PER_CLIP,
     PER_CLIP_MARKED,
     PER_FRAME,
@@ -26,9 +26,9 @@ from ivideo.evaluation.likelihood import (
     nats,
     perplexity,
 )
-from ivideo.evaluation.reconstruction import ceiling
+from ivideo.evaluation.measures.reconstruction import ceiling
+from ivideo.evaluation.measures.truth import see, steps
 from ivideo.evaluation.series import PREDICTION, SHUFFLED, figure
-from ivideo.evaluation.truth import see, steps
 from ivideo.instructions import TextConfig
 from ivideo.rollout import pixels
 from ivideo.state import Branch

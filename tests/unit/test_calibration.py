@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ivideo.evaluation.calibration import calibration, calibration_error, outcomes, reliability
-from ivideo.evaluation.collected import Collected
+from ivideo.evaluation.measures.calibration import calibration, calibration_error, outcomes, reliability
+from ivideo.evaluation.measures.collected import Collected
 
 
 def figures(found: Collected) -> dict[tuple[str, str], float]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ivideo.evaluation.features import SCRIPTS, load_features
-from ivideo.evaluation.frechet import Moments, frechet_distance
+from ivideo.evaluation.metrics.features import SCRIPTS, load_features
+from ivideo.evaluation.metrics.frechet import Moments, frechet_distance
 
 
 class StandIn(nn.Module):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from ivideo.evaluation.frechet import Moments, frechet_distance, merged
+from ivideo.evaluation.metrics.frechet import Moments, frechet_distance, merged
 
 
 def drawn(seed: int, count: int, size: int = 6, *, scale: float = 1.0, shift: float = 0.0) -> Tensor:

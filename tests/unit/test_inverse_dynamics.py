@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.collected import Collected
-from ivideo.evaluation.inverse_dynamics import motions, recovered
+from ivideo.evaluation.measures.collected import Collected
+from ivideo.evaluation.measures.inverse_dynamics import motions, recovered
 from ivideo.evaluation.series import PREDICTION, SHUFFLED
 
 CLIPS, STEPS = 25, 7

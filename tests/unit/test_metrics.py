@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from ivideo.evaluation.metrics import changed_pixels, changed_psnr, mse, psnr
+from ivideo.evaluation.metrics.pixels import changed_pixels, changed_psnr, mse, psnr
 from ivideo.evaluation.statistics import bootstrap, r2
 
 

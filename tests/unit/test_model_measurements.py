@@ -8,16 +8,16 @@ import torch
 from tiny_cases import case_for, codes_of, free
 from tiny_rollouts import OPTIONS, build
 
-from ivideo.evaluation.action_variants import HELD, LATE, RANDOM, TRIPLED, ZERO, outliers, variants
-from ivideo.evaluation.codebook import CodeCounts, code_counts, codebook, unigram
-from ivideo.evaluation.collected import Collected
-from ivideo.evaluation.drift import agreement
-from ivideo.evaluation.following import differing, effects
-from ivideo.evaluation.likelihood import nats
-from ivideo.evaluation.repetition import repetition
+from ivideo.evaluation.measures.action_variants import HELD, LATE, RANDOM, TRIPLED, ZERO, outliers, variants
+from ivideo.evaluation.measures.codebook import CodeCounts, code_counts, codebook, unigram
+from ivideo.evaluation.measures.collected import Collected
+from ivideo.evaluation.measures.drift import agreement
+from ivideo.evaluation.measures.following import differing, effects
+from ivideo.evaluation.measures.likelihood import nats
+from ivideo.evaluation.measures.repetition import repetition
+from ivideo.evaluation.measures.truth import TRUTH, Truth, see
+from ivideo.evaluation.measures.uncertainty import entropies, signs, uncertainty
 from ivideo.evaluation.series import COPY, PREDICTION, Series, figure
-from ivideo.evaluation.truth import TRUTH, Truth, see
-from ivideo.evaluation.uncertainty import entropies, signs, uncertainty
 
 
 def truth_of(codes: torch.Tensor, before: torch.Tensor) -> Truth:

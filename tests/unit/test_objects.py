@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ivideo.evaluation.objects import detect, tracking, true_positions
+from ivideo.evaluation.measures.objects import detect, tracking, true_positions
 from ivideo.simulate.demonstrations import demonstrate
 from ivideo.simulate.drawing import TABLE_COLOUR, render
 from ivideo.simulate.motion import DEFAULT_GOAL, TableState

@@ -9,7 +9,7 @@ from random_lpips import random_backbone, random_heads
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ivideo.evaluation.perceptual import load_perceptual, lpips
+from ivideo.evaluation.metrics.perceptual import load_perceptual, lpips
 from tokenizer.perceptual import BACKBONES, LPIPS, Network, read_tensors
 from tokenizer.published import check
 

@@ -124,5 +124,5 @@ def test_clips_are_the_windows_in_which_objects_are_pushed(pushes: list[Demonstr
 
 def test_no_clips_is_an_error_that_says_so() -> None:
     still = Demonstration(episode=demonstrate(RandomWalk(), 1, horizon=20)[0].episode, states=(STATE,) * 21)
-    with pytest.raises(ValueError, match="none of the 1 episodes"):
+    with pytest.raises(ValueError, match="no episode of the pushing table has a window of 12 frames"):
         pushed_clips([still], context=2, frames=10)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivideo.evaluation.ranks import auroc, spearman
+from ivideo.evaluation.measures.ranks import auroc, spearman
 
 few = st.integers(-2, 2).map(float)  # few values, many ties
 rows = st.lists(st.tuples(few | st.just(math.nan), few | st.just(math.nan)), min_size=1, max_size=12)

@@ -7,8 +7,8 @@ import torch
 from random_lpips import random_backbone, random_heads
 from torch import Tensor
 
+from ivideo.evaluation.metrics.reduction import qualities, reduce_samples
 from ivideo.evaluation.protocol import QUALITIES
-from ivideo.evaluation.reduction import qualities, reduce_samples
 from tokenizer.perceptual import LPIPS
 
 NAN = math.nan

@@ -1,21 +1,25 @@
 """Rows of published figures: every command is one that could be typed, and runs go on where they ended."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 
 from ivideo import recipes
 from ivideo.cli import main
+from ivideo.evaluation.card import Card
+from ivideo.evaluation.protocol import Protocol
+from ivideo.evaluation.series import Figure
+from ivideo.evaluation.statistics import Interval
 from ivideo.reproduce import command
 from ivideo.reproduce.cost import costs
 from ivideo.reproduce.page import NOT_COMPARABLE, overview, page
 from ivideo.reproduce.row import Stage, load, names
 from ivideo.reproduce.stages import arguments, execute, filled, recorded, run
-from ivideo.reproduce.tables import beside, read_card
+from ivideo.reproduce.tables import beside
 
 ROWS = [load(name) for name in names()]
 STAGES = {f"{row.name}, full, {stage.name}": stage for row in ROWS for stage in row.full}
@@ -146,7 +150,8 @@ def test_released_weights_are_measured_without_training(capsys: pytest.CaptureFi
     assert main(["reproduce", "bair64_action", "--run", "--released", "--dry_run", "--data", "bair"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(
-        "ivideo evaluate thuml/ivideogpt-bair-64-act-cond --config evaluate/bair64_action --source bair/test"
+        "ivideo evaluate thuml/ivideogpt-bair-64-act-cond --config evaluate/bair64_action --trust true "
+        "--source bair/test"
     )
 
 
@@ -199,24 +204,26 @@ def test_a_stage_is_a_process_whose_status_and_memory_are_known(capfd: pytest.Ca
     assert execute(["no-such-verb"])[0] == 2
 
 
-def test_tiny_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
-    def clips(source: str, **interval: float | str | None) -> dict[str, object]:
-        return {"quantity": "PSNR, dB", "source": source, "per": "clip", "values": [interval]}
+def test_tiny_figures_stand_beside_the_published_ones() -> None:
+    def clips(source: str, quantity: str = "PSNR, dB", **interval: float) -> Figure:
+        return Figure(quantity=quantity, source=source, per="clip", values=(Interval(**interval),))
 
-    frames = {"quantity": "PSNR, dB", "source": "prediction", "per": "frame", "values": [{}, {}]}
-    other = {"quantity": "PSNR on changed pixels, dB", "source": "prediction", "per": "clip", "values": [{}]}
-    figures = [
-        clips("prediction", value=18.0, low=None, high="inf"),
-        clips("copy-last-frame", value=17, low=16, high=18),
-    ]
-    assert read_card(tmp_path) is None
-    (tmp_path / "card.json").write_text(json.dumps({"figures": [frames, *figures, other]}), encoding="utf-8")
-    found = read_card(tmp_path)
-    assert found is not None
-    shown = beside(load("bair64"), found)
-    ours, copied, *rest = shown.splitlines()[1:]
-    assert "18.00 [nan, inf]" in ours
-    assert ours.endswith("20.4")
+    ours = clips("prediction", value=18.0, low=nan, high=inf)
+    card = Card(
+        model={},
+        data={"clips": 3},
+        protocol=Protocol(),
+        figures=(
+            replace(ours, per="frame", values=ours.values * 2),
+            ours,
+            clips("copy-last-frame", value=17.0, low=16.0, high=18.0),
+            replace(ours, quantity="PSNR on changed pixels, dB"),
+        ),
+    )
+    shown = beside(load("bair64"), card)
+    first, copied, *rest = shown.splitlines()[1:]
+    assert "18.00  " in first
+    assert first.endswith("20.4")
     assert copied.endswith("17.00 [16.00, 18.00]")
     assert rest[0].startswith("FVD")
     assert "not measured" in rest[0]

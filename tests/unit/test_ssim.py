@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ivideo.evaluation.ssim import ssim
+from ivideo.evaluation.metrics.ssim import ssim
 
 
 def pictures(seed: int, *shape: int) -> Tensor:

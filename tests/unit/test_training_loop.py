@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ivideo.progress import Progress
 from ivideo.training import (
     DivergenceError,
     Evaluation,
@@ -29,7 +30,6 @@ from ivideo.training import (
     randomness,
 )
 from ivideo.training.feed import Feed
-from ivideo.training.progress import Progress
 
 
 @pytest.fixture(autouse=True)
@@ -326,7 +326,7 @@ def test_loops_that_cannot_run_are_refused(options: dict[str, float | None], mes
 
 def test_a_plain_stream_gets_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(float(second) for second in range(100))
-    monkeypatch.setattr("ivideo.training.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("ivideo.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     with Progress(steps=1000, headline=("loss", "psnr", "absent"), stream=stream) as progress:
         progress.note({"loss": 1.23456, "psnr": 23.456})

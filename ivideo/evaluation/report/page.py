@@ -6,7 +6,6 @@ allows one script and one style sheet, by their hashes, and pictures that are pa
 
 import base64
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -56,7 +55,7 @@ def page(card: Card, clips: Sequence[ShownClip]) -> str:
     )
     body = element(
         "body",
-        element("main", _header(card), _tables(card, inks), _plots(card, inks), player(clips), _codes(card)),
+        element("main", _header(card), player(clips), _tables(card, inks), _plots(card, inks), _codes(card)),
         element("footer", _left_out(card), _provenance(card)),
         element("script", Markup(_json(card)), type="application/json", id="card"),
         element("script", Markup(script)),
@@ -216,17 +215,7 @@ def _said(value: object) -> str:
 
 def _json(card: Card) -> str:
     """The card in a form that no part of it can end: between script tags, only a "<" could."""
-    text = json.dumps(_finite(asdict(card)), allow_nan=False)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
-
-
-def _finite(value: Any) -> Any:
-    """The same, with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return card.text().replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def _asset(name: str) -> str:

@@ -4,8 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from ivideo.evaluation.card import Card
+from ivideo.evaluation.measures.codebook import CodeCounts
 from ivideo.evaluation.series import PREDICTION, Figure
 from ivideo.evaluation.statistics import Interval
 
@@ -91,12 +93,10 @@ def ends(interval: Interval, places: int) -> str:
 
 def usage(counts: Sequence[int]) -> str:
     """How many codes occur, and how many equally frequent ones would be as hard to guess."""
-    total, used = sum(counts), sum(count > 0 for count in counts)
-    if not total:
+    codes, used = CodeCounts(counts=torch.tensor(counts)), sum(count > 0 for count in counts)
+    if not used:
         return f"None of {len(counts):,} codes occurs."
-    share = np.array([count for count in counts if count > 0], dtype=np.float64) / total
-    perplexity = float(np.exp(-(share * np.log(share)).sum()))
     return (
-        f"{used:,} of {len(counts):,} codes occur ({used / len(counts):.0%}) among {total:,} tokens; perplexity "
-        f"{perplexity:,.1f}, as hard to guess as so many equally frequent codes."
+        f"{used:,} of {len(counts):,} codes occur ({codes.usage:.0%}) among {codes.total:,} tokens; perplexity "
+        f"{codes.perplexity:,.1f}, as hard to guess as so many equally frequent codes."
     )

@@ -20,7 +20,7 @@ from einops import rearrange
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from ivideo.evaluation.random_features import RandomFeatures
+from ivideo.evaluation.metrics.random_features import RandomFeatures
 from tokenizer.published import PublishedFile, check, locate
 
 Kind: TypeAlias = Literal["video", "image"]

@@ -19,12 +19,12 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.collected import Collected, Per, figure, pairs
-from ivideo.evaluation.forcing import read
-from ivideo.evaluation.ranks import auroc, spearman
+from ivideo.evaluation.measures.collected import Collected, Per, figure, pairs
+from ivideo.evaluation.measures.forcing import read
+from ivideo.evaluation.measures.ranks import auroc, spearman
+from ivideo.evaluation.measures.truth import Truth, steps
 from ivideo.evaluation.series import PREDICTION, Figure
 from ivideo.evaluation.statistics import Interval
-from ivideo.evaluation.truth import Truth, steps
 from ivideo.world_model import WorldModel
 
 _OF: dict[Per, str] = {"frame": "", "clip": " of clips"}

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ivideo.evaluation.measures.truth import TRUTH, Truth
 from ivideo.evaluation.series import Series
-from ivideo.evaluation.truth import TRUTH, Truth
 
 
 def repetition(truth: Truth, codes: Mapping[str, Int[Tensor, "n f m"]]) -> list[Series]:

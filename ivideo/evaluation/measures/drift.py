@@ -19,10 +19,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.forcing import read
-from ivideo.evaluation.metrics import changed_psnr, psnr
+from ivideo.evaluation.measures.forcing import read
+from ivideo.evaluation.measures.truth import Truth, shown_frames, steps
+from ivideo.evaluation.metrics.pixels import changed_psnr, psnr
 from ivideo.evaluation.series import COPY, PREDICTION, Series
-from ivideo.evaluation.truth import Truth, shown_frames, steps
 from ivideo.state import Branch, RolloutState
 from ivideo.world_model import WorldModel
 from transformer import Sampling

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ivideo.evaluation.series import Figure
@@ -30,6 +30,10 @@ class Collected:
     def repeated(runs: "Sequence[Collected]") -> "Collected":
         """The same clips, imagined several times: what belongs to a clip is drawn with it."""
         return Collected(values={name: torch.cat([e.values[name] for e in runs], dim=1) for name in runs[0].values})
+
+    def rows(self, which: Int[Tensor, " r"]) -> "Collected":
+        """Of some of the clips."""
+        return Collected(values={name: value[which] for name, value in self.values.items()})
 
     @staticmethod
     def of(values: dict[str, Tensor]) -> "Collected":

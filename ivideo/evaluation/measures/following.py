@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from ivideo.evaluation.measures.truth import TRUTH
 from ivideo.evaluation.series import COPY, PREDICTION, Series
-from ivideo.evaluation.truth import TRUTH
 
 
 def effects(

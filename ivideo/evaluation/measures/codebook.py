@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Int, Int64
 from torch import Tensor
 
+from ivideo.evaluation.measures.truth import Truth
 from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import Interval
-from ivideo.evaluation.truth import Truth
 from ivideo.world_model import WorldModel
 
 

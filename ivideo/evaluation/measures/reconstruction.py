@@ -6,7 +6,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ivideo.evaluation.truth import Truth
+from ivideo.evaluation.measures.truth import Truth
 from ivideo.memory import decoded_at_once
 from ivideo.rollout import pixels
 from ivideo.world_model import WorldModel

@@ -33,6 +33,7 @@ class Progress:
         headline: Sequence[str] = ("loss",),
         stream: Stream | None = None,
         silent: bool = False,
+        unit: str = "step",
     ) -> None:
         """Prepare to show a run.
 
@@ -43,11 +44,12 @@ class Progress:
             headline: names of the figures to show, in order; those never reported are left out.
             stream: where to; standard error if not given.
             silent: show nothing, as all but one of several processes should.
+            unit: what is counted.
         """
         self.stream: Stream = stream or sys.stderr
         self._console = Console(file=cast(IO[str], self.stream), highlight=False)
         self._live: Live | None = None
-        self._silent = silent
+        self._silent, self._unit = silent, unit
         self._every = LIVE_EVERY if self._console.is_terminal else PLAIN_EVERY
         self._steps, self._minutes, self._headline = steps, minutes, tuple(headline)
         self._figures: dict[str, float] = {}
@@ -86,11 +88,11 @@ class Progress:
         """Return the line to show; the last one says how long the run took, the others how long it will take."""
         (first_time, first_step), (last_time, last_step) = self._marks[0], self._marks[-1]
         speed = (last_step - first_step) / (last_time - first_time) if last_time > first_time else 0.0
-        count = f"step {step:,}" + (f"/{self._steps:,}" if self._steps is not None else "")
+        count = f"{self._unit} {step:,}" + (f"/{self._steps:,}" if self._steps is not None else "")
         parts = [count]
         parts += [f"{name} {_short(self._figures[name])}" for name in self._headline if name in self._figures]
         if speed > 0:
-            parts.append(f"{speed:.1f} steps/s" if speed >= 1 else f"{1 / speed:.1f} s/step")
+            parts.append(f"{speed:.1f} {self._unit}s/s" if speed >= 1 else f"{1 / speed:.1f} s/{self._unit}")
         left = _left(step, seconds, speed, self._steps, self._minutes)
         parts.append(f"took {_clock(seconds)}" if last else f"ETA {_clock(left)}")
         return "  ".join(parts)

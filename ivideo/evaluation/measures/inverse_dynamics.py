@@ -24,11 +24,11 @@ from torch import Tensor
 
 from ivideo.data.check.motion import changes, shrunk
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.collected import Collected, Per, figure
-from ivideo.evaluation.reconstruction import CEILING
+from ivideo.evaluation.measures.collected import Collected, Per, figure
+from ivideo.evaluation.measures.reconstruction import CEILING
+from ivideo.evaluation.measures.truth import TRUTH
 from ivideo.evaluation.series import Figure
 from ivideo.evaluation.statistics import determination
-from ivideo.evaluation.truth import TRUTH
 from ivideo.regression import STRENGTHS, ridge
 
 FOLDS = 5

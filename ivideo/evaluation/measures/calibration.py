@@ -16,8 +16,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ivideo.evaluation.collected import Collected, figure, pairs
-from ivideo.evaluation.ranks import auroc
+from ivideo.evaluation.measures.collected import Collected, figure, pairs
+from ivideo.evaluation.measures.ranks import auroc
 from ivideo.evaluation.series import PREDICTION, Figure
 from ivideo.evaluation.statistics import Statistic, determination, mean
 

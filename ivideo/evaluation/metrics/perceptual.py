@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ivideo.evaluation.metrics import Frames, check_equal_shapes, in_unit
+from ivideo.evaluation.metrics.pixels import Frames, check_equal_shapes, in_unit
 from tokenizer.perceptual import BACKBONES, LPIPS, Network, read_tensors
 from tokenizer.published import check, locate
 

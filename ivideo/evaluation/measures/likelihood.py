@@ -20,10 +20,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ivideo.evaluation.case import Case
-from ivideo.evaluation.forcing import read
+from ivideo.evaluation.measures.forcing import read
+from ivideo.evaluation.measures.truth import Truth, steps
 from ivideo.evaluation.series import PREDICTION, SHUFFLED, Figure, Series
 from ivideo.evaluation.statistics import Interval
-from ivideo.evaluation.truth import Truth, steps
 from ivideo.world_model import WorldModel
 
 PER_FRAME = "Cross-entropy, nats per token"

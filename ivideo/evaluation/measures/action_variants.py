@@ -26,6 +26,8 @@ HELD = "held actions"
 LATE = "late actions"
 TRIPLED = "tripled actions"
 RANDOM = "random actions"
+OUTLIERS = (TRIPLED, RANDOM)
+"""What a model was not trained on."""
 
 
 def variants(actions: Float[Tensor, "n s a"], context: int) -> dict[str, Float[Tensor, "n s a"]]:

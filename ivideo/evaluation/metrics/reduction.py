@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ivideo.evaluation.metrics import Frames, mse, psnr
-from ivideo.evaluation.perceptual import lpips
+from ivideo.evaluation.metrics.perceptual import lpips
+from ivideo.evaluation.metrics.pixels import Frames, mse, psnr
+from ivideo.evaluation.metrics.ssim import ssim
 from ivideo.evaluation.protocol import QUALITIES
-from ivideo.evaluation.ssim import ssim
 from tokenizer.perceptual import LPIPS
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ivideo.evaluation.metrics import Frames, check_equal_shapes, in_unit
+from ivideo.evaluation.metrics.pixels import Frames, check_equal_shapes, in_unit
 
 WINDOW = 11
 """Side of the Gaussian window in pixels, and of the smallest frame there is a value for."""

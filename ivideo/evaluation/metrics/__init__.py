@@ -1,0 +1,1 @@
+"""How alike frames, and sets of clips, are."""
