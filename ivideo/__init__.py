@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ivideo.migration import Changes as Changes
     from ivideo.migration import adapt as adapt
     from ivideo.simulate import PushingTable as PushingTable
+    from ivideo.simulate.world_model_env import WorldModelEnv as WorldModelEnv
     from ivideo.state import Prediction as Prediction
     from ivideo.state import RolloutState as RolloutState
     from ivideo.video import grid as grid
@@ -44,6 +45,7 @@ _OWNERS = {
     "TokenLayout": "ivideo.layout",
     "WorldModel": "ivideo.world_model",
     "WorldModelConfig": "ivideo.world_model_config",
+    "WorldModelEnv": "ivideo.simulate.world_model_env",
     "adapt": "ivideo.migration",
     "grid": "ivideo.video",
     "open_episodes": "ivideo.data",

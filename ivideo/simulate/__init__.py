@@ -1,4 +1,4 @@
-"""Importing this package makes `gymnasium.make("ivideo/PushingTable-v0")` work."""
+"""Importing this package makes `gymnasium.make` know "ivideo/PushingTable-v0" and "ivideo/WorldModel-v0"."""
 
 import gymnasium
 
@@ -6,8 +6,11 @@ from ivideo.simulate.pushing_table import PushingTable, TableState, render
 
 __all__ = ["PushingTable", "TableState", "render"]
 
-PUSHING_TABLE = "ivideo/PushingTable-v0"
-
+_ENTRY_POINTS = {
+    "ivideo/PushingTable-v0": "ivideo.simulate.pushing_table:PushingTable",
+    "ivideo/WorldModel-v0": "ivideo.simulate.world_model_env:SingleWorldModelEnv",
+}
 # A package may be imported twice under two names (a plugin and the user); gymnasium would warn about the second.
-if PUSHING_TABLE not in gymnasium.registry:
-    gymnasium.register(id=PUSHING_TABLE, entry_point="ivideo.simulate.pushing_table:PushingTable")
+for _name, _entry_point in _ENTRY_POINTS.items():
+    if _name not in gymnasium.registry:
+        gymnasium.register(id=_name, entry_point=_entry_point)

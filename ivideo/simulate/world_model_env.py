@@ -1,0 +1,336 @@
+"""The world model as a Gymnasium environment: one, or many at once, that can be saved, restored and forked."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from jaxtyping import UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ivideo.data import open_episodes
+from ivideo.episode import Episode
+from ivideo.simulate.worlds import Group, Rewarder, Seen, Worlds
+from ivideo.world_model import WorldModel
+from transformer import Sampling
+
+Observations = Literal["pixels", "tokens"]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Where all environments stand; as often as it is restored, the same actions lead to the same futures."""
+
+    groups: tuple[Group, ...]
+    shown: UInt8[Tensor, "n 3 h w"]
+    """The frame each began with, or its latest where frames are decoded."""
+    observations: Array
+    """The latest."""
+    steps: tuple[int, ...]
+    over: tuple[bool, ...]
+    """Which begin anew with the next step."""
+    generators: tuple[dict[str, Any], ...]
+
+
+class WorldModelEnv(VectorEnv[Array, Array, Array]):
+    """Many imagined environments at once.
+
+    Observations are frames, uint8 RGB `[n h w 3]`, or with `observations="tokens"` the codes of the latest frame
+    `[n m]`, of which pixels are decoded only when `render` asks for them. Actions lie in [-1, 1] unless `action_space`
+    says otherwise. An episode begins with true frames, from anywhere in `starts`; it is terminated where the model's
+    termination head says so with more than `threshold`, and truncated after `horizon` steps. An environment that has
+    ended begins anew with its next step, whose action is ignored (`AutoresetMode.NEXT_STEP`).
+
+    Environment i is seeded with `seed + i` and is the same in any batch. `infos` hold `log_likelihood` (nats of the
+    frame's tokens: how sure the model was) and `terminal` (the probability).
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  (gymnasium's spelling)
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        model: WorldModel | str | Path,
+        starts: Sequence[Episode] | str | Path = "pushing_table",
+        *,
+        num_envs: int = 1,
+        horizon: int = 15,
+        observations: Observations = "pixels",
+        action_space: gymnasium.spaces.Box | None = None,
+        reward: Rewarder | None = None,
+        threshold: float = 0.5,
+        sampling: Sampling | None = None,
+        domain: str | None = None,
+        device: str = "cpu",
+        render_mode: str | None = None,
+    ) -> None:
+        """Make the environments.
+
+        Args:
+            model: a world model, or where to load one from.
+            starts: episodes to begin from, or where to find some.
+            num_envs: how many.
+            horizon: steps after which an episode is truncated.
+            observations: "pixels", or "tokens" to leave decoding to `render`.
+            action_space: of a single environment; None is [-1, 1] in every control.
+            reward: rewards of frames `[b 3 h w]`, for a model without a reward head.
+            threshold: probability of termination above which an episode is terminated.
+            sampling: how tokens are drawn; None is the model's own way.
+            domain: whose actions they are, for a model of several domains.
+            device: where to compute, for a model that is loaded here.
+            render_mode: "rgb_array", or None.
+        """
+        if num_envs < 1 or horizon < 1:
+            raise ValueError(f"num_envs is {num_envs} and horizon {horizon}; expected at least 1 of each")
+        if observations not in ("pixels", "tokens"):
+            raise ValueError(f"observations is {observations!r}; expected 'pixels' or 'tokens'")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is {render_mode!r}; expected 'rgb_array' or None")
+        if not isinstance(model, WorldModel):
+            model = WorldModel.from_pretrained(model, device=device)
+        if isinstance(starts, str | Path):
+            starts = open_episodes(starts, size=model.tokenizer.config.resolution)
+        self.worlds = Worlds(
+            model=model,
+            starts=starts,
+            pixels=observations == "pixels",
+            reward=reward,
+            sampling=sampling,
+            domain=domain,
+        )
+        self.num_envs, self.horizon, self.observations, self.threshold = num_envs, horizon, observations, threshold
+        self.render_mode = render_mode
+        self.single_observation_space = _observation_space(model, observations)
+        free = gymnasium.spaces.Box(-1.0, 1.0, (_controls(model, domain),), np.float32)
+        self.single_action_space = action_space or free
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._generators = [np.random.default_rng() for _ in range(num_envs)]
+        self._groups: tuple[Group, ...] = ()
+        size = model.tokenizer.config.resolution
+        self._shown = torch.zeros(num_envs, 3, size, size, dtype=torch.uint8)
+        self._latest = np.zeros(self.observation_space.shape or (), self.single_observation_space.dtype)
+        self._steps, self._over = [0] * num_envs, [True] * num_envs
+        self._begun = False
+
+    # ------------------------------------------------------------------------------------------- Gymnasium's part
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Begin all environments anew, or those of `options={"reset_mask": ...}`; one seed, or one for each."""
+        seeds = [None] * self.num_envs if seed is None else seed
+        if isinstance(seeds, int):
+            seeds = [seeds + index for index in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds are given for {self.num_envs} environments; expected one for each")
+        for index, each in enumerate(seeds):
+            if each is not None:
+                self._generators[index] = np.random.default_rng(each)
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
+        which = np.flatnonzero(np.asarray(mask, bool)).tolist()
+        if not self._begun and len(which) < self.num_envs:
+            raise ValueError("only some environments are to be reset, before all of them have begun; reset all of them")
+        self._begun = True
+        rows = self._empty()
+        self._begin(which, rows)
+        self._latest[which] = rows.observations[which]
+        return self._latest.copy(), {}
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Let every environment go on under its action; those that have ended begin anew."""
+        if not self._begun:
+            raise gymnasium.error.ResetNeeded("step was called before reset; reset the environment first")
+        given = torch.as_tensor(np.asarray(actions, dtype=np.float32))
+        if given.shape != self.action_space.shape:
+            raise ValueError(f"actions have shape {list(given.shape)}; expected {list(self.action_space.shape or ())}")
+        if not bool(given.isfinite().all()):
+            raise ValueError("actions hold NaN or infinite values; expected finite numbers")
+        rows = self._empty()
+        ended = [index for index in range(self.num_envs) if self._over[index]]
+        groups = []
+        for group in self.worlds.without(self._groups, ended):
+            after, seen = self.worlds.advance(group, given[list(group.members)])
+            groups.append(after)
+            self._take(group.members, seen, rows)
+        self._groups = tuple(groups)
+        self._begin(ended, rows)
+        self._latest = rows.observations.copy()
+        return rows.observations, rows.rewards, rows.terminated, rows.truncated, rows.infos()
+
+    def render(self) -> tuple[Array, ...]:
+        """The latest frame of every environment, `[h w 3]`, decoded now where observations are tokens."""
+        frames = self._shown if self.worlds.pixels else self.worlds.latest(self._groups, self._shown)
+        return tuple(frames.permute(0, 2, 3, 1).numpy().copy())
+
+    # ------------------------------------------------------------------------------------- what only a model can do
+
+    def save(self) -> Snapshot:
+        """Where everything stands."""
+        return Snapshot(
+            groups=self._groups,
+            shown=self._shown.clone(),
+            observations=self._latest.copy(),
+            steps=tuple(self._steps),
+            over=tuple(self._over),
+            generators=tuple(copy.deepcopy(dict(each.bit_generator.state)) for each in self._generators),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to where everything stood; ValueError for a snapshot of another number of environments."""
+        if len(snapshot.steps) != self.num_envs:
+            raise ValueError(f"the snapshot is of {len(snapshot.steps)} environments and here are {self.num_envs}")
+        self._groups, self._shown = snapshot.groups, snapshot.shown.clone()
+        self._latest = snapshot.observations.copy()
+        self._steps, self._over = list(snapshot.steps), list(snapshot.over)
+        for generator, state in zip(self._generators, snapshot.generators, strict=True):
+            generator.bit_generator.state = copy.deepcopy(state)
+        self._begun = True
+
+    def fork(self, n: int) -> "WorldModelEnv":
+        """`n` environments for every one of these, which all go on from where it stands: i becomes i*n to i*n + n-1.
+
+        They share what has been computed. The first of each goes on as the original would, the others draw their own
+        tokens and beginnings.
+        """
+        if n < 1:
+            raise ValueError(f"cannot fork into {n} environments; ask for at least 1")
+        forked = copy.copy(self)
+        forked.num_envs = self.num_envs * n
+        forked.observation_space = batch_space(self.single_observation_space, forked.num_envs)
+        forked.action_space = batch_space(self.single_action_space, forked.num_envs)
+        forked._groups = tuple(
+            Group(
+                members=tuple(member * n + branch for member in group.members for branch in range(n)),
+                state=group.state.fork(n),
+            )
+            for group in self._groups
+        )
+        forked._shown = self._shown.repeat_interleave(n, dim=0)
+        forked._latest = self._latest.repeat(n, axis=0)
+        forked._steps = [steps for steps in self._steps for _ in range(n)]
+        forked._over = [over for over in self._over for _ in range(n)]
+        forked._generators = [copy.deepcopy(own) for own in self._generators for _ in range(n)]
+        for index, generator in enumerate(forked._generators):
+            if index % n:
+                forked._generators[index] = np.random.default_rng([index % n, int(generator.integers(2**63))])
+        return forked
+
+    # ----------------------------------------------------------------------------------------------------- within
+
+    def _begin(self, which: Sequence[int], rows: "_Rows") -> None:
+        if not which:
+            return
+        kept = self.worlds.without(self._groups, which)
+        group, seen = self.worlds.begin(which, [self._generators[index] for index in which])
+        self._groups = (*kept, group)
+        for index in which:
+            self._steps[index], self._over[index] = 0, False
+        self._show(which, seen, rows)
+
+    def _take(self, members: Sequence[int], seen: Seen, rows: "_Rows") -> None:
+        self._show(members, seen, rows)
+        where = list(members)
+        rows.rewards[where] = seen.rewards.numpy()
+        rows.likelihood[where] = seen.log_likelihood.numpy()
+        rows.terminal[where] = seen.terminals.numpy()
+        rows.terminated[where] = seen.terminals.numpy() > self.threshold
+        for index in members:
+            self._steps[index] += 1
+            rows.truncated[index] = self._steps[index] >= self.horizon and not rows.terminated[index]
+            self._over[index] = bool(rows.terminated[index] or rows.truncated[index])
+
+    def _show(self, members: Sequence[int], seen: Seen, rows: "_Rows") -> None:
+        where = list(members)
+        if seen.frames is not None:
+            self._shown[where] = seen.frames
+            rows.observations[where] = seen.frames.permute(0, 2, 3, 1).numpy()
+        else:
+            rows.observations[where] = seen.codes.numpy()
+
+    def _empty(self) -> "_Rows":
+        return _Rows(
+            observations=np.zeros(self.observation_space.shape or (), self.single_observation_space.dtype),
+            rewards=np.zeros(self.num_envs, np.float64),
+            terminated=np.zeros(self.num_envs, bool),
+            truncated=np.zeros(self.num_envs, bool),
+            likelihood=np.zeros(self.num_envs, np.float64),
+            terminal=np.zeros(self.num_envs, np.float64),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rows:
+    """What a step gives, while it is put together."""
+
+    observations: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    likelihood: Array
+    terminal: Array
+
+    def infos(self) -> dict[str, Any]:
+        everywhere = np.ones(len(self.rewards), bool)
+        return {
+            "log_likelihood": self.likelihood,
+            "_log_likelihood": everywhere,
+            "terminal": self.terminal,
+            "_terminal": everywhere,
+        }
+
+
+class SingleWorldModelEnv(gymnasium.Env[Array, Array]):
+    """One imagined environment, as `gymnasium.make("ivideo/WorldModel-v0", model=..., starts=...)` makes it.
+
+    Takes what `WorldModelEnv` takes, but for the number; an episode that has ended waits for `reset`.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
+
+    def __init__(self, model: WorldModel | str | Path = "pushing_table", **how: Any) -> None:
+        self.many = WorldModelEnv(model, num_envs=1, **how)
+        self.observation_space = self.many.single_observation_space
+        self.action_space = self.many.single_action_space
+        self.render_mode = self.many.render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        super().reset(seed=seed)
+        observation, _ = self.many.reset(seed=[int(self.np_random.integers(2**31))], options=options)
+        return observation[0], {}
+
+    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, infos = self.many.step(np.asarray(action)[None])
+        info = {name: float(infos[name][0]) for name in ("log_likelihood", "terminal")}
+        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def render(self) -> Array:
+        return self.many.render()[0]
+
+
+def _controls(model: WorldModel, domain: str | None) -> int:
+    """How many numbers an action has."""
+    names = model.embodiments.names
+    if not names:
+        return model.action_dim
+    if domain not in names:
+        raise ValueError(f"domain is {domain!r}; expected whose actions these environments take: {', '.join(names)}")
+    return next(each.action_dim for each in model.embodiments.domains if each.name == domain)
+
+
+def _observation_space(model: WorldModel, observations: Observations) -> gymnasium.spaces.Box:
+    size, layout = model.tokenizer.config.resolution, model.layout
+    if observations == "pixels":
+        return gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
+    return gymnasium.spaces.Box(0, layout.dynamics_codes - 1, (layout.dynamics_tokens,), np.int64)
