@@ -8,7 +8,7 @@ __all__ = ["PushingTable", "TableState", "render"]
 
 _ENTRY_POINTS = {
     "ivideo/PushingTable-v0": "ivideo.simulate.pushing_table:PushingTable",
-    "ivideo/WorldModel-v0": "ivideo.simulate.world_model_env:SingleWorldModelEnv",
+    "ivideo/WorldModel-v0": "ivideo.simulate.single_world_model_env:SingleWorldModelEnv",
 }
 # A package may be imported twice under two names (a plugin and the user); gymnasium would warn about the second.
 for _name, _entry_point in _ENTRY_POINTS.items():

@@ -1,10 +1,10 @@
-"""The world model as a Gymnasium environment: one, or many at once, that can be saved, restored and forked."""
+"""The world model as Gymnasium environments: many at once, that can be saved, restored, forked and replayed."""
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -17,11 +17,12 @@ from torch import Tensor
 
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
+from ivideo.simulate.play_log import PlayLog
+from ivideo.simulate.spaces import Observations, controls, observation_space
 from ivideo.simulate.worlds import Group, Rewarder, Seen, Worlds
 from ivideo.world_model import WorldModel
 from transformer import Sampling
 
-Observations = Literal["pixels", "tokens"]
 Array = NDArray[Any]
 
 
@@ -111,8 +112,8 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         )
         self.num_envs, self.horizon, self.observations, self.threshold = num_envs, horizon, observations, threshold
         self.render_mode = render_mode
-        self.single_observation_space = _observation_space(model, observations)
-        free = gymnasium.spaces.Box(-1.0, 1.0, (_controls(model, domain),), np.float32)
+        self.single_observation_space = observation_space(model, observations)
+        free = gymnasium.spaces.Box(-1.0, 1.0, (controls(model, domain),), np.float32)
         self.single_action_space = action_space or free
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -123,6 +124,8 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         self._latest = np.zeros(self.observation_space.shape or (), self.single_observation_space.dtype)
         self._steps, self._over = [0] * num_envs, [True] * num_envs
         self._begun = False
+        self.log: PlayLog | None = None
+        """Where resets and steps are written down; see `PlayLog.of`."""
 
     # ------------------------------------------------------------------------------------------- Gymnasium's part
 
@@ -143,6 +146,9 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         if not self._begun and len(which) < self.num_envs:
             raise ValueError("only some environments are to be reset, before all of them have begun; reset all of them")
         self._begun = True
+        if self.log is not None:
+            states = [dict(each.bit_generator.state) for each in self._generators]
+            self.log.events.append({"mask": np.asarray(mask, bool).tolist(), "generators": states})
         rows = self._empty()
         self._begin(which, rows)
         self._latest[which] = rows.observations[which]
@@ -157,6 +163,8 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             raise ValueError(f"actions have shape {list(given.shape)}; expected {list(self.action_space.shape or ())}")
         if not bool(given.isfinite().all()):
             raise ValueError("actions hold NaN or infinite values; expected finite numbers")
+        if self.log is not None:
+            self.log.events.append({"actions": given.tolist()})
         rows = self._empty()
         ended = [index for index in range(self.num_envs) if self._over[index]]
         groups = []
@@ -194,9 +202,13 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         self._groups, self._shown = snapshot.groups, snapshot.shown.clone()
         self._latest = snapshot.observations.copy()
         self._steps, self._over = list(snapshot.steps), list(snapshot.over)
-        for generator, state in zip(self._generators, snapshot.generators, strict=True):
-            generator.bit_generator.state = copy.deepcopy(state)
+        self.draw_from(snapshot.generators)
         self._begun = True
+
+    def draw_from(self, generators: Sequence[dict[str, Any]]) -> None:
+        """Have every environment draw its next beginning from a generator in this state."""
+        for generator, state in zip(self._generators, generators, strict=True):
+            generator.bit_generator.state = copy.deepcopy(state)
 
     def fork(self, n: int) -> "WorldModelEnv":
         """`n` environments for every one of these, which all go on from where it stands: i becomes i*n to i*n + n-1.
@@ -207,7 +219,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         if n < 1:
             raise ValueError(f"cannot fork into {n} environments; ask for at least 1")
         forked = copy.copy(self)
-        forked.num_envs = self.num_envs * n
+        forked.num_envs, forked.log = self.num_envs * n, None
         forked.observation_space = batch_space(self.single_observation_space, forked.num_envs)
         forked.action_space = batch_space(self.single_action_space, forked.num_envs)
         forked._groups = tuple(
@@ -289,48 +301,3 @@ class _Rows:
             "terminal": self.terminal,
             "_terminal": everywhere,
         }
-
-
-class SingleWorldModelEnv(gymnasium.Env[Array, Array]):
-    """One imagined environment, as `gymnasium.make("ivideo/WorldModel-v0", model=..., starts=...)` makes it.
-
-    Takes what `WorldModelEnv` takes, but for the number; an episode that has ended waits for `reset`.
-    """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
-
-    def __init__(self, model: WorldModel | str | Path = "pushing_table", **how: Any) -> None:
-        self.many = WorldModelEnv(model, num_envs=1, **how)
-        self.observation_space = self.many.single_observation_space
-        self.action_space = self.many.single_action_space
-        self.render_mode = self.many.render_mode
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
-        super().reset(seed=seed)
-        observation, _ = self.many.reset(seed=[int(self.np_random.integers(2**31))], options=options)
-        return observation[0], {}
-
-    def step(self, action: Array) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, infos = self.many.step(np.asarray(action)[None])
-        info = {name: float(infos[name][0]) for name in ("log_likelihood", "terminal")}
-        return observation[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
-
-    def render(self) -> Array:
-        return self.many.render()[0]
-
-
-def _controls(model: WorldModel, domain: str | None) -> int:
-    """How many numbers an action has."""
-    names = model.embodiments.names
-    if not names:
-        return model.action_dim
-    if domain not in names:
-        raise ValueError(f"domain is {domain!r}; expected whose actions these environments take: {', '.join(names)}")
-    return next(each.action_dim for each in model.embodiments.domains if each.name == domain)
-
-
-def _observation_space(model: WorldModel, observations: Observations) -> gymnasium.spaces.Box:
-    size, layout = model.tokenizer.config.resolution, model.layout
-    if observations == "pixels":
-        return gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
-    return gymnasium.spaces.Box(0, layout.dynamics_codes - 1, (layout.dynamics_tokens,), np.int64)

@@ -1,6 +1,7 @@
 """The world model as an environment: Gymnasium's rules, and what only a model can do."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -15,6 +16,7 @@ import ivideo
 from ivideo import WorldModelEnv
 from ivideo.embedding import EmbeddingConfig
 from ivideo.episode import Episode
+from ivideo.simulate.play_log import PlayLog
 from ivideo.world_model import WorldModel
 
 STEPS = 7
@@ -159,6 +161,24 @@ def test_tokens_leave_decoding_to_render(make, monkeypatch: pytest.MonkeyPatch, 
     for each in actions:
         pixels = seen.step(each)[0]
     assert np.abs(np.stack(tokens.render()).astype(int) - pixels).max() <= 1
+
+
+def test_a_log_is_replayed_bit_for_bit(make, tmp_path: Path) -> None:
+    env = make(2)
+    log = PlayLog.of(env)
+    seen: list[tuple] = [(env.reset()[0],)]  # unseeded
+    seen += [env.step(each)[:4] for each in actions_of(env, 6)]
+    seen.append((env.reset(options={"reset_mask": np.array([True, False])})[0],))
+    seen += [env.step(each)[:4] for each in actions_of(env, 3, seed=1)]
+    log.save(tmp_path / "play.json")
+    again = [each[:4] for each in PlayLog.load(tmp_path / "play.json").replay(make(2))]
+    assert len(again) == len(seen) == 11
+    assert same(seen, again)
+    with pytest.raises(ValueError, match="the log is of 2 environments and here are 3"):
+        next(log.replay(make(3)))
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"other\.json: no log of a play"):
+        PlayLog.load(tmp_path / "other.json")
 
 
 def test_some_environments_are_reset_and_the_others_stay(make) -> None:
