@@ -23,7 +23,7 @@ def differences(first: Card, second: Card) -> list[str]:
         and field.name not in (_TITLE, "horizons")
     ]
     if first.data.get("sha256") != second.data.get("sha256"):
-        found.append(f"clips: {_data(first)} and {_data(second)}")
+        found.append(f"data: {_data(first)} and {_data(second)}")
     for name in sorted({*first.networks, *second.networks}):
         mine, theirs = first.networks.get(name), second.networks.get(name)
         if mine != theirs:
@@ -73,7 +73,7 @@ def _said(value: Any) -> str:
 
 
 def _data(card: Card) -> str:
-    return f"{card.data['clips']} of {card.data['source']} ({str(card.data['sha256'])[:12]})"
+    return f"{card.data['clips']} clips of {card.data['source']} ({str(card.data['sha256'])[:12]})"
 
 
 def _network(network: dict[str, str] | None) -> str:

@@ -130,7 +130,7 @@ def test_unlike_cards_refuse_to_be_compared_and_say_why(
     drawn = evaluate("b", "--samples", "3", "--temperature", "1.0", "--reduce", "best", source=tmp_path / "other")
     assert main(["evaluate", "--compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
     said = capsys.readouterr().err
-    for word in ("samples: 1 and 3", "reduce: mean and best", "temperature: 0.0 and 1.0", "clips: 6 of"):
+    for word in ("samples: 1 and 3", "reduce: mean and best", "temperature: 0.0 and 1.0", "data: 6 clips of"):
         assert word in said
     assert "title" not in said
     network = replace(drawn, networks={"lpips": {"name": "vgg", "sha256": "ab" * 32}})
