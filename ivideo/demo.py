@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
     print("  (a column for each way to move the pusher: the true table above, the imagined one below)")
     print("\nNext:")
     for command, effect in (
-        (f"ivideo evaluate {source}", "the whole table, on three seeds"),
+        (f"ivideo evaluate {source} --out result", "all that can be measured, and a page to look at"),
         (f"ivideo predict {source} pushing_table", "continue an episode"),
         ("ivideo demo --train --out my-demo", "the same from nothing, in about eight minutes"),
         ("ivideo --help", "everything else"),
