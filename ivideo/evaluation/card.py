@@ -24,7 +24,7 @@ class Card:
     """Figures and where they come from; `card.json` of an evaluation."""
 
     model: dict[str, Any]
-    """Its `name`, `sha256` over its files, `parameters`."""
+    """Its `name`, `sha256` over its settings and weights, number of `parameters`, and `precision`."""
     data: dict[str, Any]
     """Its `source`, `sha256` over the clips as they were used, `clips`."""
     protocol: Protocol
@@ -35,6 +35,9 @@ class Card:
     """What measured: by "lpips", "fvd", "fid" the network's `name` and `sha256`."""
     histograms: dict[str, tuple[int, ...]] = field(default_factory=dict)
     """How often each code occurs, by name: "context codes", "dynamics codes", "imagined codes"."""
+    reliability: dict[str, tuple[tuple[float, float, int], ...]] = field(default_factory=dict)
+    """Of "reward" and "termination": the mean prediction, the mean truth and the number of frames, where about the same
+    was predicted."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of ivideo, torch and Python."""
     machine: str = ""
@@ -73,7 +76,7 @@ class Card:
 
 
 def _card(found: dict[str, Any], where: str) -> Card:
-    given: dict[str, Any] = {each.name: found[each.name] for each in fields(Card)}
+    given: dict[str, Any] = {each.name: found[each.name] for each in fields(Card) if each.name in found}
     tree = {name: mark(value, where) for name, value in found["protocol"].items()}
     given["protocol"] = build(Protocol, tree)
     given["figures"] = tuple(
@@ -86,6 +89,10 @@ def _card(found: dict[str, Any], where: str) -> Card:
         for each in found["figures"]
     )
     given["left_out"] = tuple((str(name), str(why)) for name, why in found["left_out"])
+    given["reliability"] = {
+        name: tuple((_number(predicted), _number(true), int(count)) for predicted, true, count in bins)
+        for name, bins in found.get("reliability", {}).items()
+    }
     given["histograms"] = {name: tuple(map(int, counts)) for name, counts in found["histograms"].items()}
     return Card(**given)
 

@@ -186,11 +186,20 @@ _FILES = (CARD, "table.md", "report.html", "report.png")
 
 
 def _write(place: Path, card: Card, clips: Sequence[ShownClip]) -> None:
-    table = f"{protocol_sentence(card)}\n\n{card.table().markdown()}"
+    table = f"{protocol_sentence(card)}\n\n{card.table().markdown()}{_reliability(card)}"
     card.save(place / CARD)
     replace_file(place / "table.md", lambda path: path.write_text(table, encoding="utf-8"))
     write_page(place / "report.html", card, clips)
     write_picture(place / "report.png", replace(card, figures=card.table().only(*HEADLINES).figures), clips)
+
+
+def _reliability(card: Card) -> str:
+    """What was true where about the same was predicted, in Markdown; nothing where nothing of the kind was measured."""
+    tables = []
+    for name, bins in card.reliability.items():
+        rows = "".join(f"| {predicted:.4f} | {true:.4f} | {count:,} |\n" for predicted, true, count in bins)
+        tables.append(f"\n| {name} predicted | true | frames |\n| --- | --- | --- |\n{rows}")
+    return "".join(tables)
 
 
 def _compare(argv: list[str]) -> int:

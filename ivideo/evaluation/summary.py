@@ -8,7 +8,7 @@ from typing import Any
 from ivideo.evaluation.card import Card
 from ivideo.evaluation.instruments import Instruments
 from ivideo.evaluation.measurement import OUTCOMES, PROBE, SIGNS
-from ivideo.evaluation.measures.calibration import calibration
+from ivideo.evaluation.measures.calibration import calibration, reliability
 from ivideo.evaluation.measures.codebook import DYNAMICS_CODES, CodeCounts, codebook, unigram
 from ivideo.evaluation.measures.inverse_dynamics import recovered
 from ivideo.evaluation.measures.likelihood import PER_CLIP, PER_CLIP_MARKED, PER_FRAME, PER_FRAME_MARKED, perplexity
@@ -70,6 +70,10 @@ def card_of(task: Task, instruments: Instruments, found: Found, *, min_clips: in
         left_out=found.left_out,
         seconds=found.seconds,
         networks=instruments.hashes,
+        reliability={
+            name: tuple((each.predicted, each.true, each.count) for each in bins)
+            for name, bins in (reliability(found.collected[OUTCOMES]) if OUTCOMES in found.collected else {}).items()
+        },
         histograms={name: tuple(each.tolist()) for name, each in counts.items()},
         **about,
     )

@@ -11,34 +11,17 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import UInt8
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
 from ivideo.simulate.play_log import PlayLog
 from ivideo.simulate.spaces import Observations, controls, observation_space
-from ivideo.simulate.worlds import Group, Rewarder, Seen, Worlds
+from ivideo.simulate.worlds import Group, Rewarder, Seen, Snapshot, Worlds
 from ivideo.world_model import WorldModel
 from transformer import Sampling
 
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Where all environments stand; as often as it is restored, the same actions lead to the same futures."""
-
-    groups: tuple[Group, ...]
-    shown: UInt8[Tensor, "n 3 h w"]
-    """The frame each began with, or its latest where frames are decoded."""
-    observations: Array
-    """The latest."""
-    steps: tuple[int, ...]
-    over: tuple[bool, ...]
-    """Which begin anew with the next step."""
-    generators: tuple[dict[str, Any], ...]
 
 
 class WorldModelEnv(VectorEnv[Array, Array, Array]):

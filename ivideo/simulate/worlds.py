@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ivideo.episode import Episode
@@ -41,6 +42,21 @@ class Seen:
     """Probability that the episode ends here; 0 without a termination head."""
     log_likelihood: Float[Tensor, " b"]
     """Of the frame's tokens, in nats: how sure the model was; 0 of a beginning."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Where all environments stand; as often as it is restored, the same actions lead to the same futures."""
+
+    groups: tuple[Group, ...]
+    shown: UInt8[Tensor, "n 3 h w"]
+    """The frame each began with, or its latest where frames are decoded."""
+    observations: NDArray[Any]
+    """The latest."""
+    steps: tuple[int, ...]
+    over: tuple[bool, ...]
+    """Which begin anew with the next step."""
+    generators: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

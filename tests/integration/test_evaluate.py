@@ -100,6 +100,8 @@ def test_a_card_says_what_was_measured_of_what_and_how(
     for quantity in ("SSIM x100", "Reward, R2", "Cross-entropy, nats per token", "Frames repeated, %"):
         assert any(name == quantity for name, _, _ in found), quantity
     assert sum(card.histograms["dynamics codes"]) == 6 * 3 * 4
+    assert sum(count for _, _, count in card.reliability["reward"]) == 6 * 3
+    assert "| reward predicted | true | frames |" in (tmp_path / "out/table.md").read_text()
 
 
 def test_a_card_survives_its_file(evaluate, tmp_path: Path) -> None:

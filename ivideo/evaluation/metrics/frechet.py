@@ -8,9 +8,7 @@ Source: Dowson and Landau, The Frechet distance between multivariate normal dist
 Trained by a Two Time-Scale Update Rule, arXiv 1706.08500; Unterthiner et al., FVD, arXiv 1812.01717.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Self
 
 import torch
@@ -70,11 +68,6 @@ class Moments:
         """Of the set itself: divided by its count, as the published evaluators of video models do."""
         covariance: Tensor = self.scatter / self.count
         return covariance
-
-
-def merged(sets: Sequence[Moments]) -> Moments:
-    """The moments of several sets together, of one at least."""
-    return reduce(Moments.__add__, sets)
 
 
 def frechet_distance(real: Moments, made: Moments, *, min_clips: int = 2) -> float:
