@@ -17,7 +17,12 @@ from ivideo.config import parse
 if TYPE_CHECKING:
     from tokenizer import TokenizerConfig
 
-OPTIONAL = {"taming-transformers": "taming", "flash-attn": "flash", "metaworld": "metaworld"}
+OPTIONAL = {
+    "taming-transformers": "taming",
+    "flash-attn": "flash",
+    "metaworld": "metaworld",
+    "dm_control": "dm-control",
+}
 """Distributions that add something, with the extra they come in."""
 
 

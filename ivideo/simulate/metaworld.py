@@ -2,16 +2,19 @@
 
 The set-up is that of iVideoGPT's reinforcement learning (paper, appendix on Meta-World): 64 px from camera "corner",
 every action carried out twice with its rewards summed, 100 such steps, new positions of objects and goal in every
-episode. Shadows, reflections and multisampling are off: without a GPU they make drawing more than ten times as slow.
+episode. Shadows, reflections and multisampling are off unless asked for: without a GPU they make drawing several times
+as slow (docs/tasks.md).
 """
 
-import os
 from difflib import get_close_matches
 from typing import Any
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float32, UInt8
+
+from ivideo.simulate.mujoco_rendering import ModelRenderer
+from ivideo.simulate.opengl import PACKAGES, import_mujoco
 
 PREFIX = "metaworld/"
 """What names of these environments begin with: `metaworld/hammer-v3`."""
@@ -23,7 +26,7 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
 
     Observation: the frame, uint8 RGB `[size size 3]`. Action: the hand's displacement along three axes and the
     gripper's effort, each in [-1, 1]. Reward: the task's own, at most 10 a simulated step, summed over `repeat` steps,
-    plus `success_bonus` for a step that ends in success. Truncated after `horizon` steps, never terminated.
+    plus `success_bonus` for a step in which the aim is reached. Truncated after `horizon` steps, never terminated.
 
     `info` holds `state`, the simulator's 39 numbers, which a learner must not read, `success`, 0 or 1, and `step`.
     """
@@ -38,6 +41,7 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
         repeat: int = 2,
         horizon: int = HORIZON,
         success_bonus: float = 0.0,
+        shadows: bool = False,
         render_mode: str | None = "rgb_array",
     ) -> None:
         """Prepare a task.
@@ -48,10 +52,11 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
             camera: corner, corner2, corner3, topview, behindGripper or gripperPOV.
             repeat: simulated steps an action lasts.
             horizon: steps after which an episode is truncated.
-            success_bonus: added to the reward of steps that end in success.
+            success_bonus: added to the reward of steps in which the aim is reached.
+            shadows: draw shadows, reflections and smooth edges.
             render_mode: only "rgb_array".
         """
-        environments, self._mujoco = _installed()
+        environments = _installed()
         if task not in environments:
             near = get_close_matches(task, environments, n=3) or sorted(environments)[:3]
             raise ValueError(f"Meta-World has no task {task!r}; did you mean {', '.join(near)}?")
@@ -63,14 +68,12 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
         self.task._set_task_called = True
         self.task._partially_observable = False
         self.task.seeded_rand_vec = True
-        quality = self.task.model.vis.quality
-        quality.shadowsize = quality.offsamples = 0
         cameras = [self.task.model.camera(number).name for number in range(self.task.model.ncam)]
         if camera not in cameras:
             raise ValueError(f"Meta-World has no camera {camera!r}; expected one of {', '.join(cameras)}")
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self._renderer: Any = None
+        self._renderer = ModelRenderer(self.task.model, size, shadows)
         self._steps = 0
 
     def reset(
@@ -96,19 +99,11 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
 
     def render(self) -> UInt8[np.ndarray, "h w 3"]:
         """The frame, the right way up: Meta-World's corner cameras hang upside down."""
-        if self._renderer is None:
-            self._renderer = self._mujoco.Renderer(self.task.model, self.size, self.size)
-        self._renderer.update_scene(self.task.data, camera=self.camera)
-        flags = self._mujoco.mjtRndFlag
-        for flag in (flags.mjRND_SHADOW, flags.mjRND_REFLECTION):
-            self._renderer.scene.flags[flag] = 0
-        frame = self._renderer.render()
+        frame = self._renderer.draw(self.task.data, self.camera)
         return np.ascontiguousarray(frame[::-1] if self.camera.startswith("corner") else frame)
 
     def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        self._renderer.close()
 
 
 class Demonstrator:
@@ -134,15 +129,19 @@ class Demonstrator:
         return np.clip(disturbed, -1.0, 1.0).astype(np.float32)
 
 
-def _installed() -> tuple[dict[str, Any], Any]:
-    """Return the tasks by name, and MuJoCo; ImportError that says what to install."""
-    os.environ.setdefault("MUJOCO_GL", "egl")  # read when MuJoCo is imported
+def tasks() -> list[str]:
+    """The names of all tasks, without the prefix."""
+    return sorted(_installed())
+
+
+def _installed() -> dict[str, Any]:
+    """Return the tasks by name; ImportError that says what to install."""
     try:
-        import mujoco
+        import_mujoco()
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise ImportError(
             f"Meta-World is not installed ({error}); pip install 'ivideo[metaworld]', and on bare Debian or Ubuntu "
-            "apt install libegl1 libgl1-mesa-dri"
+            f"{PACKAGES}"
         ) from error
-    return dict(ALL_V3_ENVIRONMENTS), mujoco
+    return dict(ALL_V3_ENVIRONMENTS)

@@ -41,20 +41,27 @@ from ivideo.simulate.motion import (
 __all__ = ["GOAL_TOLERANCE", "PushingTable", "TableState", "in_goal", "random_state", "render", "reward"]
 
 GOAL_TOLERANCE = GOAL_RADIUS - DISC_RADIUS
+TOUCH = 0.5
+"""Clear space, in table units, below which the pusher touches the disc."""
+
+AIMS = ("push", "touch")
+_DIAGONAL = math.sqrt(2.0) * (TABLE - 2 * WALL)
 
 
 class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]]):
     """Pushing the disc into the painted goal ends the episode; until then every step costs up to 1.
+
+    With aim "touch", touching the disc is enough: a first thing to learn.
 
     Observation: the frame, uint8 RGB `[size size 3]`. Action: the pusher's displacement along x and y, each in [-1, 1]
     and worth up to 3 table units (walls and jammed objects stop the pusher).
 
     Reward, in [-1, 0], belongs to the state arrived in: `-(0.75 * distance(disc, goal) + 0.25 * gap) / diagonal`, where
     the gap is the clear space between pusher and disc and the diagonal is that of the area inside the walls. It grows
-    as the disc nears the goal and as the pusher nears the disc.
+    as the disc nears the goal and as the pusher nears the disc. With aim "touch" it is `-gap / diagonal`.
 
-    Terminated once the disc lies wholly inside the goal, truncated after `horizon` steps. `info` holds `state`,
-    `success` and `distance` (disc to goal, table units).
+    Terminated once the disc lies wholly inside the goal, or the pusher touches it, truncated after `horizon` steps.
+    `info` holds `state`, `success` and `distance` (disc to goal, table units).
 
     `reset(options={"state": state})` restores a `TableState` exactly; `state()` returns the current one. The motion has
     no randomness: equal states and actions give equal futures.
@@ -68,6 +75,7 @@ class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray,
         horizon: int = 60,
         goal: Point | None = DEFAULT_GOAL,
         render_mode: str | None = None,
+        aim: str = "push",
     ) -> None:
         """Prepare a table.
 
@@ -76,6 +84,7 @@ class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray,
             horizon: steps after which an episode is truncated.
             goal: centre of the goal in table units; None draws another one for every episode.
             render_mode: None or "rgb_array".
+            aim: "push" the disc into the goal, or "touch" it.
         """
         if not 32 <= size <= 256:
             raise ValueError(f"size is {size}; the table is drawn at 32 to 256 pixels a side: choose one of those")
@@ -85,7 +94,10 @@ class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray,
             raise ValueError(f"goal is {goal}; x and y have to be {WALL + GOAL_RADIUS} to {TABLE - WALL - GOAL_RADIUS}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f'render_mode is {render_mode!r}; the table knows None and "rgb_array"')
+        if aim not in AIMS:
+            raise ValueError(f"aim is {aim!r}; expected one of {', '.join(AIMS)}")
         self.size = size
+        self.aim = aim
         self.horizon = horizon
         self.goal = goal
         self.render_mode = render_mode
@@ -115,7 +127,7 @@ class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray,
         else:
             _check(state)
         self._state = state
-        return render(state, self.size), _info(state)
+        return render(state, self.size), self._info(state)
 
     def step(
         self, action: Float32[np.ndarray, "2"]
@@ -128,19 +140,23 @@ class PushingTable(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray,
             raise ValueError(f"action is ({x}, {y}); expected two finite numbers in [-1, 1]")
         state = advance(self.state(), (x, y))
         self._state = state
-        terminated = in_goal(state)
-        return render(state, self.size), reward(state), terminated, state.step >= self.horizon, _info(state)
+        earned, info = reward(state, self.aim), self._info(state)
+        return render(state, self.size), earned, info["success"], state.step >= self.horizon, info
 
     def render(self) -> UInt8[np.ndarray, "h w 3"] | None:
         """Return the current frame when the render mode is "rgb_array", else None."""
         return render(self.state(), self.size) if self.render_mode == "rgb_array" else None
 
+    def _info(self, state: TableState) -> dict[str, Any]:
+        success = in_goal(state) if self.aim == "push" else _gap(state) < TOUCH
+        return {"state": state, "success": success, "distance": math.dist(state.disc, state.goal)}
 
-def reward(state: TableState) -> float:
+
+def reward(state: TableState, aim: str = "push") -> float:
     """Return what arriving in this state pays, in [-1, 0]; see `PushingTable`."""
-    gap = max(0.0, math.dist(state.pusher, state.disc) - PUSHER_RADIUS - DISC_RADIUS)
-    diagonal = math.sqrt(2.0) * (TABLE - 2 * WALL)
-    return -(0.75 * math.dist(state.disc, state.goal) + 0.25 * gap) / diagonal
+    if aim == "touch":
+        return -_gap(state) / _DIAGONAL
+    return -(0.75 * math.dist(state.disc, state.goal) + 0.25 * _gap(state)) / _DIAGONAL
 
 
 def in_goal(state: TableState) -> bool:
@@ -171,8 +187,9 @@ def _uniform(rng: np.random.Generator, edge: float) -> Point:
     return float(x), float(y)
 
 
-def _info(state: TableState) -> dict[str, Any]:
-    return {"state": state, "success": in_goal(state), "distance": math.dist(state.disc, state.goal)}
+def _gap(state: TableState) -> float:
+    """Clear space between pusher and disc, in table units."""
+    return max(0.0, math.dist(state.pusher, state.disc) - PUSHER_RADIUS - DISC_RADIUS)
 
 
 def _check(state: TableState) -> None:

@@ -141,6 +141,23 @@ def test_the_reward_grows_as_disc_and_goal_and_as_pusher_and_disc_come_together(
     assert reward(touching) == pytest.approx(0.0, abs=1e-12)
 
 
+def test_touching_can_be_the_aim() -> None:
+    table = PushingTable(aim="touch")
+    table.reset(options={"state": replace(OPEN, disc=(34.0, 32.0), square=(10.0, 55.0))})
+    terminated, earned = False, []
+    for _ in range(6):
+        _, reward_, terminated, *_ = table.step(array(RIGHT))
+        earned.append(reward_)
+        if terminated:
+            break
+    assert terminated
+    assert earned == sorted(earned)
+    assert earned[0] < earned[-1] == pytest.approx(0.0, abs=0.5 / 82)
+    assert not in_goal(table.state())
+    with pytest.raises(ValueError, match="aim is 'kick'"):
+        PushingTable(aim="kick")
+
+
 @given(seed=seeds)
 def test_episodes_begin_with_everything_free_and_something_to_do(seed: int) -> None:
     state = drawn(seed)
