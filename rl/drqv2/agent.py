@@ -1,6 +1,7 @@
 """The learner: acts, and improves from batches of transitions."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,25 +10,27 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from rl.drqv2.augmentation import random_shift
-from rl.drqv2.networks import Actor, Critic, Encoder
+from ivideo.config.limits import check_least
+from ivideo.training.optim import load_optimizer_tensors, optimizer_tensors
+from rl.drqv2.augmentation import PAD, random_shift
+from rl.drqv2.networks import CHANNELS, Actor, Critic, Encoder
 from rl.drqv2.schedule import Linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrQv2Config:
-    """The published settings; what depends on the task is said there."""
+class DrQv2Settings:
+    """The published settings that no task changes."""
 
-    size: int = 64
-    """Side of a frame in pixels."""
     stack: int = 3
     """Frames in an observation, three channels each."""
-    action_dim: int = 4
+    channels: int = CHANNELS
+    """Of the encoder's convolutions."""
     trunk: int = 50
     """Width of what actor and critic make of the features."""
     hidden: int = 1024
+    """Width of their two hidden layers."""
     learning_rate: float = 1e-4
-    """8e-5 for humanoids."""
+    """Of Adam, for encoder, actor and critic; published with 8e-5 for humanoids."""
     weight_decay: float = 0.0
     """1e-6 in iVideoGPT's runs."""
     tau: float = 0.01
@@ -36,6 +39,21 @@ class DrQv2Config:
     """Standard deviation of the exploration, by step of the agent."""
     noise_clip: float = 0.3
     """Noise of the actions that learning looks at is cut to this."""
+
+    def __post_init__(self) -> None:
+        check_least(self, stack=1, channels=1, trunk=1, hidden=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrQv2Config(DrQv2Settings):
+    """The settings for a task."""
+
+    size: int = 64
+    """Side of a frame in pixels."""
+    action_dim: int = 4
+    """Numbers in an action."""
+    pad: int = PAD
+    """Pixels by which learning shifts observations at most."""
     random_steps: int = 2000
     """Steps of the agent that are uniformly random at first."""
 
@@ -52,6 +70,11 @@ class Transitions:
     """What the value of the next observation is multiplied with: gamma to the n, 0 behind a terminal state."""
     next_observations: UInt8[Tensor, "b c s s"]
 
+    def beside(self, other: "Transitions") -> "Transitions":
+        """These and others, in one batch."""
+        both = {name: torch.cat([getattr(self, name), getattr(other, name)]) for name in self.__slots__}
+        return Transitions(**both)
+
 
 class DrQv2:
     """Actor and critics with their optimizers.
@@ -63,7 +86,7 @@ class DrQv2:
         self.config, self.device = config, torch.device(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = Encoder(3 * config.stack, config.size)
+            encoder = Encoder(3 * config.stack, config.size, config.channels)
             sizes = (encoder.features, config.action_dim, config.trunk, config.hidden)
             self.networks = nn.ModuleDict({"encoder": encoder, "actor": Actor(*sizes), "critic": Critic(*sizes)})
         self.networks["target"] = copy.deepcopy(self.networks["critic"]).requires_grad_(False)
@@ -111,24 +134,28 @@ class DrQv2:
             "noise": self.config.noise.at(step),
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """A copy of everything that goes on: networks, optimizers, randomness."""
-        state = {
-            "networks": self.networks.state_dict(),
-            "optimizers": {name: each.state_dict() for name, each in self.optimizers.items()},
-            "generator": self.generator.get_state(),
+    def tensors(self) -> dict[str, dict[str, Tensor]]:
+        """Everything that goes on: networks, optimizers, randomness. The tensors themselves, by name, and no copies."""
+        return {
+            "agent": dict(self.networks.state_dict()),
+            "agent_optimizer": optimizer_tensors(list(self.optimizers.values()), self.networks),
+            "agent_random": {"generator": self.generator.get_state()},
         }
-        return copy.deepcopy(state)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a saved agent stood."""
-        self.networks.load_state_dict(state["networks"])
-        for name, each in self.optimizers.items():
-            each.load_state_dict(state["optimizers"][name])
-        self.generator.set_state(state["generator"])
+    def load(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on where the agent of these tensors stood; ValueError where they are of another one's."""
+        try:
+            self.networks.load_state_dict(tensors["agent"])
+            load_optimizer_tensors(list(self.optimizers.values()), self.networks, tensors["agent_optimizer"])
+            self.generator.set_state(tensors["agent_random"]["generator"].cpu())
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(
+                f"these are weights of another agent ({' '.join(str(error).split())}); use the task, the stack and the "
+                "sizes it was trained with"
+            ) from error
 
     def _features(self, observations: Tensor) -> Tensor:
-        moved = random_shift(observations.to(self.device).float(), generator=self.generator)
+        moved = random_shift(observations.to(self.device).float(), pad=self.config.pad, generator=self.generator)
         features: Tensor = self.networks["encoder"](moved)
         return features
 

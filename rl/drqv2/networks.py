@@ -15,23 +15,23 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 _STRIDES = (2, 1, 1, 1)
-_CHANNELS = 32
+CHANNELS = 32
 
 
 class Encoder(nn.Module):
     """Stacked uint8 frames to a flat vector: four 3x3 convolutions without padding, the first with stride 2."""
 
-    def __init__(self, channels: int, size: int) -> None:
+    def __init__(self, planes: int, size: int, channels: int = CHANNELS) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        width = channels
+        width = planes
         for stride in _STRIDES:
-            layers += [nn.Conv2d(width, _CHANNELS, 3, stride=stride), nn.ReLU()]
-            width, size = _CHANNELS, (size - 3) // stride + 1
+            layers += [nn.Conv2d(width, channels, 3, stride=stride), nn.ReLU()]
+            width, size = channels, (size - 3) // stride + 1
         if size < 1:
             raise ValueError("frames are too small for four convolutions; expected 17 pixels or more")
         self.layers = nn.Sequential(*layers)
-        self.features = _CHANNELS * size**2
+        self.features = channels * size**2
         self.apply(orthogonal)
 
     def forward(self, observations: UInt8[Tensor, "b c s s"] | Float[Tensor, "b c s s"]) -> Float[Tensor, "b f"]:

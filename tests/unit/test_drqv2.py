@@ -1,5 +1,6 @@
 """DrQ-v2 against its published facts, and against what its parts have to do."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -87,7 +88,7 @@ def test_the_target_is_the_n_step_return_and_the_smaller_of_two_values(monkeypat
     seen: list[torch.Tensor] = []
     real = F.mse_loss
     monkeypatch.setattr(F, "mse_loss", lambda made, aim: seen.append(aim) or real(made, aim))
-    monkeypatch.setattr("rl.drqv2.agent.random_shift", lambda images, generator: images)
+    monkeypatch.setattr("rl.drqv2.agent.random_shift", lambda images, pad, generator: images)
     networks = agent.networks
     with torch.no_grad():
         after = networks["encoder"](given.next_observations)
@@ -176,10 +177,19 @@ def test_it_learns_from_pixels_which_action_pays() -> None:
 def test_a_saved_agent_goes_on_alike() -> None:
     one, other = DrQv2(SMALL, seed=1), DrQv2(SMALL, seed=2)
     one.update(batch(SMALL), step=0)
-    other.load_state_dict(one.state_dict())
+    other.load(copy.deepcopy(one.tensors()))
     for agent in (one, other):
         agent.update(batch(SMALL, seed=3), step=5)
     assert torch.equal(one.act(batch(SMALL).observations, 10), other.act(batch(SMALL).observations, 10))
+    with pytest.raises(ValueError, match="another agent"):
+        DrQv2(replace(SMALL, hidden=8)).load(one.tensors())
+
+
+def test_batches_are_put_beside_each_other() -> None:
+    one, other = batch(SMALL, 2), batch(SMALL, 3, seed=1)
+    both = one.beside(other)
+    assert torch.equal(both.actions, torch.cat([one.actions, other.actions]))
+    assert len(both.observations) == len(both.next_observations) == len(both.rewards) == len(both.discounts) == 5
 
 
 def test_impossible_settings_are_refused() -> None:

@@ -1,5 +1,6 @@
 """Replay: n-step transitions as published, and episodes that nothing but age takes away."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,53 @@ def test_episodes_are_drawn_alike_whatever_their_length() -> None:
     drawn = draw(replay, 2000)
     long = drawn.observations[:, -1, 0, 0] > 1
     assert 0.44 < float(long.float().mean()) < 0.52  # half of them, less the first two places of the long one
+
+
+def test_nothing_is_learned_of_frames_that_were_given(tmp_path: Path) -> None:
+    replay = Replay(tmp_path, nstep=1)
+    replay.add(episode(6), lead=2)
+    for each in (replay, Replay(tmp_path, nstep=1)):
+        assert len(each) == 3
+        drawn = draw(each)
+        assert drawn.observations[:, -1, 0, 0].unique().tolist() == [2, 3, 4]
+        first = drawn.observations[drawn.observations[:, -1, 0, 0] == 2][0]
+        assert first[::3, 0, 0].tolist() == [0, 1, 2]  # but they are seen
+
+
+def test_the_agent_may_see_less_sharply(tmp_path: Path) -> None:
+    frames = torch.randint(256, (6, 3, 9, 9), dtype=torch.uint8)
+    replay = Replay(tmp_path, nstep=1, stack=1, shrink=2)
+    replay.add(replace(episode(6), frames=frames))
+    wanted = frames[:, :, :8, :8].float().reshape(6, 3, 4, 2, 4, 2).mean((3, 5)).round()
+    for each in (replay, Replay(tmp_path, nstep=1, stack=1, shrink=2)):
+        shown = {tuple(row.flatten().tolist()) for row in draw(each).observations.float()}
+        assert shown == {tuple(row.flatten().tolist()) for row in wanted[:-1]}
+        assert torch.equal(each.episodes[0].frames, frames)
+
+
+def test_a_buffer_that_is_opened_up_to_an_episode_writes_the_next_one_anew(tmp_path: Path) -> None:
+    unbroken = Replay(tmp_path, upto=0)
+    for seed in range(4):
+        unbroken.add(episode(6, seed=seed))
+    assert unbroken.written == 4
+    again = Replay(tmp_path, upto=2)
+    assert [len(again.episodes), again.written] == [2, 2]
+    again.add(episode(6, seed=9))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"episode-00000{n}.npz" for n in range(4)]
+    assert torch.equal(Replay(tmp_path, upto=3).episodes[2].actions, episode(6, seed=9).actions)
+
+
+def test_files_that_a_checkpoint_may_need_stay_until_it_is_settled(tmp_path: Path) -> None:
+    replay = Replay(tmp_path, upto=0, capacity=10)
+    for seed in range(4):
+        replay.add(episode(6, seed=seed))
+    assert [len(replay.episodes), len(list(tmp_path.iterdir()))] == [2, 4]
+    assert [each.name for each in Replay(tmp_path, upto=2, capacity=10).episodes] == [
+        "episode-000000",
+        "episode-000001",
+    ]
+    replay.settle()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["episode-000002.npz", "episode-000003.npz"]
 
 
 def test_a_buffer_is_opened_again_as_it_was(tmp_path: Path) -> None:
@@ -145,8 +193,6 @@ def test_a_file_that_is_half_written_is_never_seen(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_what_cannot_be_learned_from_is_refused(change: dict, words: str) -> None:
-    from dataclasses import replace
-
     replay = Replay()
     replay.add(episode(4))
     with pytest.raises(ValueError, match=words):
@@ -157,6 +203,8 @@ def test_what_cannot_be_learned_from_is_refused(change: dict, words: str) -> Non
 def test_impossible_buffers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing to draw from"):
         draw(Replay())
+    with pytest.raises(ValueError, match="lead is 3 in 4 frames"):
+        Replay().add(episode(4), lead=3)
     with pytest.raises(ValueError, match="nstep 0"):
         Replay(nstep=0)
     (tmp_path / "file").touch()
