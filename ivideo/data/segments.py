@@ -145,7 +145,7 @@ class SegmentSampler:
             self._segment(int(number), places[row], real[row], None if shown is None else shown[row])
             for row, number in enumerate(numbers)
         ]
-        batch = _stack(segments)
+        batch = stacked(segments)
         frames = batch.frames
         if self.augmentation is not None:
             frames = self.augmentation(frames, uniform(samples, DRAWS, self.seed, Stream.AUGMENTATION))
@@ -277,7 +277,9 @@ def _goal_shift(values: Tensor | None) -> Tensor | None:
     return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
 
 
-def _stack(segments: list[Segment]) -> Batch:
+def stacked(segments: list[Segment]) -> Batch:
+    """The windows as a batch, in their order."""
+
     def stack(values: list[Tensor | None]) -> Tensor | None:
         present = [value for value in values if value is not None]
         return torch.stack(present) if present else None
