@@ -138,15 +138,20 @@ def _among(verbs: dict[str, Verb], arguments: list[str]) -> tuple[int, Verb | No
 
 
 def _other_verbs() -> dict[str, Verb]:
-    return {_spoken(point): Verb(point.value, _origin(point)) for point in entry_points(group=GROUP)}
+    return {_spoken(point): Verb(point.value, _help(point)) for point in entry_points(group=GROUP)}
 
 
 def _spoken(point: EntryPoint) -> str:
     return point.name.replace(".", " ")
 
 
-def _origin(point: EntryPoint) -> str:
-    return f"from {point.dist.name}" if point.dist else ""
+def _help(point: EntryPoint) -> str:
+    """Where a verb comes from; of those that come with ivideo, which import nothing, what they say of themselves."""
+    if point.dist is None:
+        return ""
+    if point.dist.name != "ivideo":
+        return f"from {point.dist.name}"
+    return (point.load().__doc__ or "").partition("\n")[0]
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from ivideo.training.checkpoints import Checkpoint
 from ivideo.training.process import is_first
 from ivideo.video import grid, strip, write_video
 
-_OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "diverged", "checkpoints", "model", "lock")
+_OURS = ("config.yaml", "metrics.jsonl", "tensorboard", "media", "diverged", "checkpoints", "model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, config: RunConfig, settings: object | None = None, *, resume: bool = False, overwrite: bool = False
+        self,
+        config: RunConfig,
+        settings: object | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+        further: Sequence[str] = (),
     ) -> None:
         """Open or make the folder.
 
@@ -63,6 +69,7 @@ class RunFolder:
             settings: what the run was asked, a dataclass; written to config.yaml when the run begins.
             resume: go on from the newest whole checkpoint; from nothing when there is none.
             overwrite: delete what an earlier run left in the folder.
+            further: names of what runs of this kind write there besides, to be deleted with the rest.
 
         Raises:
             FileExistsError: the folder holds something, and neither `resume` nor `overwrite` is set or it is no run.
@@ -73,6 +80,7 @@ class RunFolder:
         self.config = config
         self.resuming = resume
         self._settings = settings
+        self._ours = (*_OURS, *further)
         self._metrics: IO[str] | None = None
         self._there: set[tuple[int, frozenset[str]]] = set()
         self._lock: IO[str] | None = None
@@ -202,7 +210,7 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Delete what a run makes, and nothing else that may lie in the folder."""
-        for name in _OURS[:-1]:
+        for name in self._ours:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
