@@ -3,18 +3,25 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ivideo.config import load_config, save_config
 from ivideo.config.limits import check_least
+from ivideo.files import staged_folder
 from ivideo.training.optim import load_optimizer_tensors, optimizer_tensors
 from rl.drqv2.augmentation import PAD, random_shift
 from rl.drqv2.networks import CHANNELS, Actor, Critic, Encoder
 from rl.drqv2.schedule import Linear
+
+_WEIGHTS = "agent.safetensors"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +160,31 @@ class DrQv2:
                 f"these are weights of another agent ({' '.join(str(error).split())}); use the task, the stack and the "
                 "sizes it was trained with"
             ) from error
+
+    def save(self, folder: Path) -> None:
+        """Write what it takes to act, and to look at the values: config.yaml and agent.safetensors, in one step."""
+        with staged_folder(folder, overwrite=True) as stage:
+            save_config(self.config, stage / "config.yaml")
+            save_file(
+                {name: value.cpu().contiguous() for name, value in self.networks.state_dict().items()}, stage / _WEIGHTS
+            )
+
+    @staticmethod
+    def from_folder(folder: Path, *, device: torch.device | str = "cpu", seed: int = 0) -> "DrQv2":
+        """The agent in `agent/` of a run, to act, or to go on learning with optimizers of its own.
+
+        FileNotFoundError where there is none, ValueError where its files do not belong together.
+        """
+        folder = next((place for place in (folder, folder / "agent") if (place / _WEIGHTS).is_file()), folder)
+        if not (folder / _WEIGHTS).is_file():
+            raise FileNotFoundError(f"{folder} holds no agent; expected a run of `ivideo rl`, or the agent/ in one")
+        agent = DrQv2(load_config(DrQv2Config, folder / "config.yaml"), device=device, seed=seed)
+        try:
+            agent.networks.load_state_dict(load_file(folder / _WEIGHTS))
+        except (RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{folder / _WEIGHTS} is damaged or of another agent ({reason[:200]})") from error
+        return agent
 
     def _features(self, observations: Tensor) -> Tensor:
         moved = random_shift(observations.to(self.device).float(), pad=self.config.pad, generator=self.generator)

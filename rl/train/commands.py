@@ -20,7 +20,7 @@ from rl.train.dreams import Dreams
 from rl.train.settings import DrQv2Training, MBPOTraining
 from rl.train.trainer import Trainer, device_of
 
-_FURTHER = ("episodes", "imagined", "curves.png", "agent.safetensors")
+_FURTHER = ("episodes", "imagined", "curves.png", "agent")
 _HEADLINE = ("train/return", "eval/return", "eval/success", "imagined/return_correlation")
 
 
@@ -91,6 +91,7 @@ def train(settings: DrQv2Training) -> int:
         for note in [*notes, *(f"{name} is damaged ({reason}) and left out" for name, reason in replay.damaged)]:
             records.say(note)
         status = trainer.go(records)
+        agent.save(run.path / "agent")
         if model is not None:
             save(model, run.model, overwrite=True)
     task.env.close()

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from killed_rl import settings
@@ -13,7 +14,10 @@ from ivideo import Episode, WorldModel
 from ivideo.config import parse
 from rl.drqv2 import DrQv2
 from rl.imagination import Adaptive, ImaginationConfig
+from rl.play import play
 from rl.replay import Replay
+from rl.sight import shrunken
+from rl.tasks import TaskOptions, open_task
 from rl.train.clock import Clock
 from rl.train.commands import drqv2, fit_model, train
 from rl.train.dreams import due
@@ -53,6 +57,26 @@ def test_a_model_free_run_leaves_what_people_look_for(tmp_path: Path, capsys: py
     assert ["agent/critic_loss" in line for line in played] == [False, False, True, True, True]
     assert played[-1]["time/simulator"] > 0
     assert len(Replay(run / "episodes")) == 40
+
+
+def test_the_agent_of_a_run_acts_as_it_did_there(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert drqv2([*SMALL, f"--run.folder={run}", "--run.tensorboard=false"]) == 0
+    agent, task = DrQv2.from_folder(run), open_task("pushing_table", options=TaskOptions(horizon=8))
+
+    def act(observation: torch.Tensor) -> torch.Tensor:
+        return agent.act(shrunken(observation[None], 2), 0, explore=False)[0]
+
+    seeds = [int(np.random.SeedSequence([1, number]).generate_state(1)[0]) // 2 * 2 + 1 for number in range(2)]
+    earned = [play(task, act, seed=seed, stack=3).earned for seed in seeds]
+    (told,) = [line["eval/return"] for line in metrics(run) if line["step"] == 40 and "eval/return" in line]
+    assert np.mean(earned) == pytest.approx(told)
+    with pytest.raises(FileNotFoundError, match="holds no agent"):
+        DrQv2.from_folder(tmp_path)
+    weights = run / "agent" / "agent.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    with pytest.raises(ValueError, match="damaged"):
+        DrQv2.from_folder(run)
 
 
 def test_a_run_is_the_same_again_and_another_with_another_seed(tmp_path: Path) -> None:
@@ -142,8 +166,6 @@ def test_what_is_imagined_may_be_kept_as_codes(small: str, tmp_path: Path) -> No
 
 
 def test_a_model_without_pre_training_keeps_the_tokenizer_alone(small: str) -> None:
-    from rl.tasks import open_task
-
     model = WorldModel.from_pretrained(small)
     task = open_task("pushing_table", size=32)
     fresh = fit_model(WorldModel.from_pretrained(small), task, MBPOTraining(fresh=True))
