@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from ivideo.layout import TokenLayout as TokenLayout
     from ivideo.migration import Changes as Changes
     from ivideo.migration import adapt as adapt
+    from ivideo.planning import CEM as CEM
+    from ivideo.planning import ICEM as ICEM
+    from ivideo.planning import MPPI as MPPI
+    from ivideo.planning import GoalFeatures as GoalFeatures
+    from ivideo.planning import GoalImage as GoalImage
+    from ivideo.planning import RandomShooting as RandomShooting
     from ivideo.simulate import PushingTable as PushingTable
     from ivideo.simulate.world_model_env import WorldModelEnv as WorldModelEnv
     from ivideo.state import Prediction as Prediction
@@ -34,11 +40,17 @@ if TYPE_CHECKING:
 
 _OWNERS = {
     "Batch": "ivideo.episode",
+    "CEM": "ivideo.planning",
     "Changes": "ivideo.migration",
     "Episode": "ivideo.episode",
     "EpisodeStore": "ivideo.data",
+    "GoalFeatures": "ivideo.planning",
+    "GoalImage": "ivideo.planning",
+    "ICEM": "ivideo.planning",
+    "MPPI": "ivideo.planning",
     "Prediction": "ivideo.state",
     "PushingTable": "ivideo.simulate",
+    "RandomShooting": "ivideo.planning",
     "RolloutState": "ivideo.state",
     "Sampling": "transformer",
     "Segment": "ivideo.episode",

@@ -42,6 +42,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb("ivideo.demo:main", "imagine futures of the pushing table beside the truth, small and offline"),
     "predict": Verb("ivideo.predict:main", "imagine how a video goes on"),
     "evaluate": Verb("ivideo.evaluation.evaluate:main", "compare imagined with true frames on held-out clips"),
+    "plan": Verb("ivideo.planning.command:main", "plan with a world model, beside the simulator and random actions"),
     "train tokenizer": Verb("ivideo.training.tokenizer:main", "train a video tokenizer"),
     "train world-model": Verb("ivideo.training.world_model:main", "train a world model on a trained tokenizer"),
     "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),

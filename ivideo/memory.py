@@ -70,6 +70,24 @@ def check_rollout(
     )
 
 
+def branches_at_once(
+    model: "WorldModel", *, branches: int, frames: int, decode: bool = True, guided: bool = False
+) -> int:
+    """How many of so many futures of one context fit together; at least 1, or ValueError as `check_rollout` has it."""
+    free = available(model.device)
+    if free is None:
+        return branches
+
+    def fits(count: int) -> bool:
+        return rollout_bytes(model, contexts=0, branches=count, frames=frames, decode=decode, guided=guided) <= free
+
+    if fits(branches):
+        return branches
+    if not fits(1):
+        check_rollout(model, contexts=0, branches=1, frames=frames, decode=decode, guided=guided)
+    return _most(branches, fits)
+
+
 def _most(upper: int, fits: Callable[[int], bool]) -> int:
     """The largest number below `upper` that fits, by bisection; what fits is assumed to go on fitting when smaller."""
     low = 0

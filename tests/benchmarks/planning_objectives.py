@@ -1,0 +1,97 @@
+"""Which objective to plan by on the pushing table, and whether objective or model bounds what planning reaches.
+
+python tests/benchmarks/planning_objectives.py agreement 50    candidates ranked in imagination and in truth
+python tests/benchmarks/planning_objectives.py position 16     trials by where the disc is, instead of by pixels
+"""
+
+import sys
+
+import torch
+from torch import Tensor
+
+from ivideo import WorldModel
+from ivideo.evaluation.measures.objects import detect
+from ivideo.evaluation.statistics import bootstrap
+from ivideo.planning import (
+    ICEM,
+    Classified,
+    GoalFeatures,
+    GoalImage,
+    ModelDynamics,
+    TableDynamics,
+    Unlikely,
+    WeightedSum,
+)
+from ivideo.planning.noise import coloured
+from ivideo.planning.results import markdown, rows
+from ivideo.planning.table_dynamics import walk
+from ivideo.planning.table_task import instances
+from ivideo.planning.trial import ModelSight, TrueSight, run_trial
+from ivideo.simulate.motion import DEFAULT_GOAL
+
+TABLE = TableDynamics()
+
+
+def agreement(model: ModelDynamics, count: int) -> None:
+    """Rank correlation of scores with how near the disc truly ends, and what the best candidate is worth, in units."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for task in instances(count, goals="place", within=8, seed=1):
+        goal, frame = (TABLE.draw([each])[0] for each in (task.goal, task.start))
+        noise = coloured(48, torch.ones(8, 2), 2.0, torch.Generator().manual_seed(task.number))
+        actions = noise.clamp(-1, 1)
+        near = torch.tensor([-task.distance(walk(task.start, row)[-1]) for row in actions.tolist()])
+        if near.unique().numel() < 5:  # hardly any candidate touches the disc
+            continue
+        state = model.model.start(frame[None])
+        (imagined,) = model.imagine(state, actions, frozenset({"frames", "features", "likelihood"}))
+        (true,) = TABLE.imagine(task.start, actions, frozenset({"frames"}))
+        pixels, penalty = GoalImage(goal), Unlikely(bar=-1.0)
+        for name, objective, dynamics, own, futures in (
+            ("simulator, pixels", pixels, TABLE, task.start, true),
+            ("model, pixels", pixels, model, state, imagined),
+            ("model, pixels of the last frame", GoalImage(goal, which="last"), model, state, imagined),
+            ("model, features", GoalFeatures(goal), model, state, imagined),
+            ("model, features of the last frame", GoalFeatures(goal, which="last"), model, state, imagined),
+            ("model, penalty alone", penalty, model, state, imagined),
+            ("model, pixels + 10 penalty", _both(pixels, penalty, 10.0), model, state, imagined),
+            ("model, pixels + 100 penalty", _both(pixels, penalty, 100.0), model, state, imagined),
+        ):
+            score = objective.prepare(dynamics, own)(futures)
+            ranked = torch.corrcoef(torch.stack([_ranks(score), _ranks(near)]))[0, 1]
+            found.setdefault(name, []).append((float(ranked), float(near[score.argmax()] - near.mean())))
+    for name, values in found.items():
+        both = torch.tensor(values)
+        print(f"| {name} | {len(both)} | {bootstrap(both[:, :1])} | {bootstrap(both[:, 1:])} |")
+
+
+def position(model: ModelDynamics, count: int) -> None:
+    """Trials in the packaged settings, scored by where the disc is seen in frames and in the goal image."""
+    planner = ICEM(horizon=8, samples=48, elites=6, iterations=3, std=1.0)
+    sights = {"simulator": TrueSight(dynamics=TABLE), "model": ModelSight(dynamics=model)}
+    tasks = instances(count, goals="place", within=8)
+    trials = {
+        who: [run_trial(task, sight, planner, _near, who=who, steps=15, every=3, seed=0) for task in tasks]
+        for who, sight in sights.items()
+    }
+    print(markdown(rows(trials)))
+
+
+def _near(goal: Tensor) -> Classified:
+    place = detect(goal, DEFAULT_GOAL).positions[1]
+    return Classified(
+        lambda frames: -(detect(frames, DEFAULT_GOAL).positions[:, 1] - place).norm(dim=1).nan_to_num(64.0)
+    )
+
+
+def _both(pixels: GoalImage, penalty: Unlikely, weight: float) -> WeightedSum:
+    return WeightedSum(parts=((1.0, pixels), (weight, penalty)))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    return values.double().argsort().argsort().double()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    loaded = ModelDynamics(model=WorldModel.from_pretrained("pushing_table"))
+    {"agreement": agreement, "position": position}[sys.argv[1]](loaded, int(sys.argv[2]))
