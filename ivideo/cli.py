@@ -40,11 +40,15 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "demo": Verb("ivideo.demo:main", "imagine futures of the pushing table beside the truth, small and offline"),
+    "play": Verb("ivideo.play.command:main", "play in a world model at a page of its own, or record a film of it"),
     "predict": Verb("ivideo.predict:main", "imagine how a video goes on"),
     "evaluate": Verb("ivideo.evaluation.evaluate:main", "compare imagined with true frames on held-out clips"),
     "plan": Verb("ivideo.planning.command:main", "plan with a world model, beside the simulator and random actions"),
     "train tokenizer": Verb("ivideo.training.tokenizer:main", "train a video tokenizer"),
     "train world-model": Verb("ivideo.training.world_model:main", "train a world model on a trained tokenizer"),
+    "train inverse-dynamics": Verb(
+        "ivideo.training.inverse_dynamics:main", "train a network that recovers actions from frames"
+    ),
     "data show": Verb("ivideo.data.show:main", "say what a data set holds and draw some of it"),
     "data check": Verb("ivideo.data.check.command:main", "read every episode and say what is wrong with a data set"),
     "data record": Verb("ivideo.data.recorder:main", "record episodes of a Gymnasium environment"),

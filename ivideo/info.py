@@ -22,6 +22,7 @@ OPTIONAL = {
     "flash-attn": "flash",
     "metaworld": "metaworld",
     "dm_control": "dm-control",
+    "fastapi": "play",
 }
 """Distributions that add something, with the extra they come in."""
 

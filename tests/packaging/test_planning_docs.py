@@ -1,20 +1,24 @@
-"""docs/planning.md: its Python runs, its settings for VP2 build the predictor, its table is complete."""
+"""What is written on planning: its Python runs, its settings for VP2 build the predictor, its table is complete."""
 
 import inspect
 import re
 from importlib import import_module
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ivideo import planning
 
-TEXT = (Path(__file__).resolve().parents[2] / "docs" / "planning.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+TEXT = (DOCS / "planning.md").read_text(encoding="utf-8")
+HIERARCHICAL = (DOCS / "hierarchical_planning.md").read_text(encoding="utf-8")
 
 
-def test_python_blocks_run_one_after_the_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", [TEXT, HIERARCHICAL], ids=["planning", "hierarchical"])
+def test_python_blocks_run_one_after_the_other(text: str) -> None:
     scope: dict[str, object] = {}
-    blocks = re.findall(r"<!-- runs -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    blocks = re.findall(r"<!-- runs -->\n```python\n(.*?)```", text, re.DOTALL)
     assert blocks
     for block in blocks:
         exec(compile(block, "planning.md", "exec"), scope)
@@ -29,5 +33,5 @@ def test_the_settings_for_vp2s_runner_are_arguments_of_the_predictor() -> None:
 
 
 def test_every_planner_and_objective_is_told_of() -> None:
-    told = set(re.findall(r"\b[A-Z][A-Za-z]+\b", TEXT))
+    told = set(re.findall(r"\b[A-Z][A-Za-z]+\b", TEXT + HIERARCHICAL))
     assert set(planning.__all__) - told <= {"Dynamics", "Futures", "Need", "Plan", "Planner"}
