@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from tempfile import TemporaryFile, mkdtemp
+from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 from typing import Any
 
 
@@ -81,6 +81,22 @@ def staged_folder(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         _remove_empty(made)
+
+
+@contextmanager
+def folder_or_none(out: str | None) -> Iterator[Path]:
+    """The folder to write to, which need not exist yet; without one a temporary one, forgotten when the block ends.
+
+    Raises FileExistsError for a file of that name.
+    """
+    if out is None:
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    place = Path(out).expanduser()
+    if place.exists() and not place.is_dir():
+        raise FileExistsError(f"{place} is a file; expected a folder to write to: choose another --out")
+    yield place
 
 
 def read_lines(file: Path) -> list[str]:

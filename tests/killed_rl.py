@@ -6,15 +6,13 @@ after so long; after the legs that are listed, a last one goes on to the end.
 """
 
 import json
-import os
-import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from killed_run import Leg, forked, kill_in
 
 from ivideo import Episode
 from ivideo.data.recorder import save_episodes
@@ -28,7 +26,6 @@ from rl.tasks import TaskOptions
 from rl.train.commands import train
 from rl.train.settings import AgentConfig, DemonstrationConfig, MBPOTraining, ScheduleConfig
 
-Leg = tuple[str, float]
 OWNERS = {each.__name__: each for each in (DrQv2, Imagination, ModelLearner, Replay, RunFolder)}
 
 
@@ -76,39 +73,14 @@ def give_demonstrations(folder: Path) -> None:
 
 
 def kill_at(call: str, count: float) -> None:
+    """Let the process kill itself at the `count`-th call of OWNER.CALL."""
     name, _, method = call.partition(".")
-    owner = OWNERS[name]
-    real, left = getattr(owner, method), [count]
-
-    def fatal(*arguments: Any, **options: Any) -> Any:
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **options)
-
-    setattr(owner, method, fatal)
+    kill_in(OWNERS[name], method, count)
 
 
 def run_leg(model: str, folder: Path, leg: Leg | None) -> tuple[bool, int]:
     """Go on with a run in a process of its own; whether it was killed before its end, and its memory in bytes."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            torch.set_num_threads(1)
-            os.fsync = lambda descriptor: None  # the death of a process loses nothing that was written
-            if leg is not None and leg[0] != "after":
-                kill_at(*leg)
-            status = train(settings(model, folder))
-        finally:
-            os._exit(status)
-    if leg is not None and leg[0] == "after":
-        time.sleep(leg[1])
-        os.kill(child, signal.SIGKILL)
-    _, status, used = os.wait4(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code in (0, -signal.SIGKILL), (leg, code)
-    return code != 0, 1024 * used.ru_maxrss
+    return forked(lambda: train(settings(model, folder)), leg, kill_at)
 
 
 def outcome(folder: Path) -> dict[str, object]:

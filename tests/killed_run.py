@@ -107,7 +107,13 @@ RECIPES: dict[str, Callable[[Path], None]] = {"linear": linear, "tokenizer": tok
 
 
 def kill_at(call: str, count: float) -> None:
-    real, left = getattr(checkpoints, call), [count]
+    """Let the process kill itself at the `count`-th call of a function of `ivideo.training.checkpoints`."""
+    kill_in(checkpoints, call, count)
+
+
+def kill_in(owner: object, call: str, count: float) -> None:
+    """Let the process kill itself at the `count`-th call of a function or method of `owner`."""
+    real, left = getattr(owner, call), [count]
 
     def fatal(*arguments: object, **options: object) -> object:
         left[0] -= 1
@@ -115,11 +121,14 @@ def kill_at(call: str, count: float) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return real(*arguments, **options)
 
-    setattr(checkpoints, call, fatal)
+    setattr(owner, call, fatal)
 
 
-def run_leg(recipe: str, folder: Path, leg: Leg | None) -> bool:
-    """Go on with a run in a process of its own; True when it was killed, False when it came to its end."""
+def forked(work: Callable[[], int | None], leg: Leg | None, kill: Callable[[str, float], None]) -> tuple[bool, int]:
+    """Do work in a process of its own; whether it was killed before its end, and the memory it took, in bytes.
+
+    `kill` arranges for the death that a leg names; one "after" so many seconds comes from here.
+    """
     child = os.fork()
     if child == 0:
         status = 1
@@ -127,18 +136,22 @@ def run_leg(recipe: str, folder: Path, leg: Leg | None) -> bool:
             torch.set_num_threads(1)
             os.fsync = lambda descriptor: None  # the death of a process loses nothing that was written
             if leg is not None and leg[0] != "after":
-                kill_at(*leg)
-            RECIPES[recipe](folder)
-            status = 0
+                kill(*leg)
+            status = int(work() or 0)
         finally:
             os._exit(status)
     if leg is not None and leg[0] == "after":
         time.sleep(leg[1])
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)
-    assert code in (0, -signal.SIGKILL), (recipe, leg, code)
-    return code != 0
+    assert code in (0, -signal.SIGKILL), (leg, code)
+    return code != 0, 1024 * used.ru_maxrss
+
+
+def run_leg(recipe: str, folder: Path, leg: Leg | None) -> bool:
+    """Go on with a run in a process of its own; True when it was killed, False when it came to its end."""
+    return forked(lambda: RECIPES[recipe](folder), leg, kill_at)[0]
 
 
 def outcome(folder: Path) -> dict[str, object]:

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +24,7 @@ from ivideo.evaluation.report import ShownClip, write_page, write_picture
 from ivideo.evaluation.report.words import protocol_sentence
 from ivideo.evaluation.runner import Task, gather, run
 from ivideo.evaluation.summary import card_of, worth_showing
-from ivideo.files import check_new_file, replace_file
+from ivideo.files import check_new_file, folder_or_none, replace_file
 from ivideo.progress import Progress
 from ivideo.world_model import Precision, WorldModel
 
@@ -217,18 +216,12 @@ def _compare(argv: list[str]) -> int:
 @contextmanager
 def _place(wanted: Evaluation) -> Iterator[Path]:
     """The folder to work in: the one that is asked for, or one that is forgotten."""
-    if wanted.out is None:
-        with TemporaryDirectory() as folder:
-            yield Path(folder)
-        return
-    place = Path(wanted.out).expanduser()
-    if place.exists() and not place.is_dir():
-        raise FileExistsError(f"{place} is a file; expected a folder to write to: choose another --out")
-    for name in _FILES:
-        check_new_file(place / name, overwrite=wanted.overwrite)
-    if wanted.overwrite:
-        shutil.rmtree(place / PARTS, ignore_errors=True)
-    yield place
+    with folder_or_none(wanted.out) as place:
+        for name in _FILES:
+            check_new_file(place / name, overwrite=wanted.overwrite)
+        if wanted.overwrite:
+            shutil.rmtree(place / PARTS, ignore_errors=True)
+        yield place
 
 
 def _settings(wanted: Evaluation) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor
 from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.evaluation.identity import machine, model_identity, versions
-from ivideo.files import check_new_file, replace_file
+from ivideo.files import check_new_file, folder_or_none, replace_file
 from ivideo.planning.cem import CEM, ICEM
 from ivideo.planning.model_dynamics import ModelDynamics
 from ivideo.planning.mppi import MPPI
@@ -190,18 +189,12 @@ def _write(place: Path, found: list[Row], about: dict[str, Any]) -> None:
 @contextmanager
 def _place(wanted: Planning) -> Iterator[Path]:
     """The folder to work in: the one that is asked for, or one that is forgotten."""
-    if wanted.out is None:
-        with TemporaryDirectory() as folder:
-            yield Path(folder)
-        return
-    place = Path(wanted.out).expanduser()
-    if place.exists() and not place.is_dir():
-        raise FileExistsError(f"{place} is a file; expected a folder to write to: choose another --out")
-    for name in _FILES:
-        check_new_file(place / name, overwrite=True)
-    if wanted.overwrite:
-        shutil.rmtree(place / TRIALS, ignore_errors=True)
-    yield place
+    with folder_or_none(wanted.out) as place:
+        for name in _FILES:
+            check_new_file(place / name, overwrite=True)
+        if wanted.overwrite:
+            shutil.rmtree(place / TRIALS, ignore_errors=True)
+        yield place
 
 
 def _settings(wanted: Planning) -> dict[str, Any]:

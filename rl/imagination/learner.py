@@ -77,7 +77,7 @@ class ModelLearner:
 
     def __init__(self, model: WorldModel, config: ModelLearnerConfig, *, seed: int) -> None:
         """Prepare to update the model, on the device where it is; ValueError for a model that cannot learn this."""
-        _check(model, config)
+        check_learns(model, config)
         self.model, self.config = model, config
         self.skipped = 0
         """Updates that were not made."""
@@ -210,7 +210,8 @@ def _settle(harmony: nn.Module, given: tuple[Mapping[str, Tensor]]) -> None:
         harmony.s[name].copy_(((loss + (loss.square() + 4 * loss).sqrt()) / 2).log())
 
 
-def _check(model: WorldModel, config: ModelLearnerConfig) -> None:
+def check_learns(model: WorldModel, config: ModelLearnerConfig) -> None:
+    """ValueError for a model that cannot learn so."""
     if model.config.goal_conditioned:
         raise ValueError("this model starts from a goal, which played episodes have not; take one that needs none")
     if not model.action_dim:

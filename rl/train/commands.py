@@ -12,6 +12,7 @@ from ivideo.training import randomness
 from ivideo.training.run import RunFolder, check_vacant
 from rl.drqv2 import DrQv2, DrQv2Config, DrQv2Settings
 from rl.drqv2.augmentation import PAD
+from rl.imagination.learner import check_learns
 from rl.imagination.token_replay import TokenReplay
 from rl.replay import Replay
 from rl.report.records import RunRecords
@@ -63,6 +64,7 @@ def train(settings: DrQv2Training) -> int:
     task = open_task(settings.task, size=size, options=settings.options)
     if model is not None and isinstance(settings, MBPOTraining):
         model = fit_model(model, task, settings)
+        check_learns(model, settings.learner)
     agent = DrQv2(agent_config(settings, task), device=device, seed=schedule.seed)
     shown = _shown(settings, task)
     stored = replace(settings, resume=False, overwrite=False)
