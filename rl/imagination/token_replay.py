@@ -14,10 +14,11 @@ from ivideo.rollout import pixels
 from rl.drqv2 import Transitions
 from rl.imagination.rollouts import Imagined
 from rl.imagination.starts import evaluating
+from rl.sight import shrunken
 
 
 class TokenReplay:
-    """As `rl.replay.Replay`, for rollouts alone: the real frames in front of each, then codes, actions and rewards.
+    """Codes of rollouts: the real frames in front of each, then codes, actions and rewards.
 
     Frames are decoded by the tokenizer as it is when a batch is drawn, so that they follow where it learns; while it
     does not, a batch is that of the frames themselves, up to a rounding. That costs a pass through the tokenizer for
@@ -33,6 +34,7 @@ class TokenReplay:
         stack: int = 3,
         nstep: int = 3,
         gamma: float = 0.99,
+        shrink: int = 1,
     ) -> None:
         """Open an empty buffer.
 
@@ -43,13 +45,14 @@ class TokenReplay:
             stack: frames in an observation.
             nstep: rewards that are summed; fewer in shorter rollouts.
             gamma: discount of a step.
+            shrink: transitions show frames that are this much smaller.
         """
-        if min(max_steps, stack, nstep) < 1 or capacity < max_steps or not 0 <= gamma <= 1:
+        if min(max_steps, stack, nstep, shrink) < 1 or capacity < max_steps or not 0 <= gamma <= 1:
             raise ValueError(
-                f"max_steps is {max_steps}, capacity {capacity}, stack {stack}, nstep {nstep} and gamma {gamma}; "
-                "expected at least 1, room for one rollout, and a gamma in 0..1"
+                f"max_steps is {max_steps}, capacity {capacity}, stack {stack}, nstep {nstep}, shrink {shrink} and "
+                f"gamma {gamma}; expected at least 1, room for one rollout, and a gamma in 0..1"
             )
-        self.model, self.stack, self.nstep, self.gamma = model, stack, nstep, gamma
+        self.model, self.stack, self.nstep, self.gamma, self.shrink = model, stack, nstep, gamma, shrink
         self.written = 0
         """Rollouts ever added."""
         side, tokens = model.tokenizer.config.resolution, model.layout.dynamics_tokens
@@ -73,7 +76,7 @@ class TokenReplay:
         """Bytes of what is kept."""
         return sum(value[: self._rollouts].nbytes for value in self._kept.values())
 
-    def add(self, imagined: Imagined) -> None:
+    def keep(self, imagined: Imagined) -> None:
         """Take up a rollout; the oldest one goes where there is no room."""
         episode, lead = imagined.episode, imagined.lead
         assert episode.actions is not None
@@ -116,12 +119,15 @@ class TokenReplay:
         shown = self._frames(rows, torch.cat([starts[:, None] + back, (starts + counts)[:, None] + back], dim=1))
         before, after = rearrange(shown, "b (two k) c h w -> two b (k c) h w", two=2)
         return Transitions(
-            observations=before.contiguous(),
+            observations=shrunken(before.contiguous(), self.shrink),
             actions=kept["actions"][rows, starts],
             rewards=(kept["rewards"][rows[:, None], places] * powers).sum(dim=1),
             discounts=torch.where(ended, 0.0, self.gamma**counts).float(),
-            next_observations=after.contiguous(),
+            next_observations=shrunken(after.contiguous(), self.shrink),
         )
+
+    def settle(self) -> None:
+        """Nothing is on disk."""
 
     def tensors(self) -> dict[str, Tensor]:
         """All that is kept, to go on from."""

@@ -12,6 +12,7 @@ from ivideo.training import randomness
 from ivideo.training.run import RunFolder, check_vacant
 from rl.drqv2 import DrQv2, DrQv2Config, DrQv2Settings
 from rl.drqv2.augmentation import PAD
+from rl.imagination.frame_replay import FrameReplay, ImaginedReplay
 from rl.imagination.learner import check_learns
 from rl.imagination.token_replay import TokenReplay
 from rl.replay import Replay
@@ -150,9 +151,9 @@ def _buffer(settings: DrQv2Training, folder: Path, capacity: int, written: int) 
     )
 
 
-def _imagined(settings: MBPOTraining, model: WorldModel, folder: Path, written: int) -> Replay | TokenReplay:
+def _imagined(settings: MBPOTraining, model: WorldModel, folder: Path, written: int) -> ImaginedReplay:
     if settings.imagined_as == "frames":
-        return _buffer(settings, folder, settings.imagined_capacity, written)
+        return FrameReplay(_buffer(settings, folder, settings.imagined_capacity, written))
     agent = settings.agent
     return TokenReplay(
         model,
@@ -161,6 +162,7 @@ def _imagined(settings: MBPOTraining, model: WorldModel, folder: Path, written: 
         stack=agent.stack,
         nstep=agent.nstep,
         gamma=agent.gamma,
+        shrink=agent.shrink,
     )
 
 

@@ -1,7 +1,6 @@
 """The world model's part in a run: it learns along, is rolled out, and what it imagines is learned from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +10,11 @@ from torch import Tensor
 from ivideo import Episode, WorldModel
 from rl.drqv2 import Transitions
 from rl.imagination.fidelity import returns
+from rl.imagination.frame_replay import ImaginedReplay
 from rl.imagination.learner import ModelLearner
 from rl.imagination.rollouts import Imagination
-from rl.imagination.token_replay import TokenReplay
 from rl.replay import Replay
 from rl.report.films import dream
-from rl.sight import shrunken
 from rl.train.settings import MBPOTraining
 
 Policy = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b a"]]
@@ -27,7 +25,7 @@ _WINDOWS = 64
 class Dreams:
     """A model with its learner, its rollouts, and the buffer of what was imagined."""
 
-    def __init__(self, settings: MBPOTraining, model: WorldModel, real: Replay, replay: Replay | TokenReplay) -> None:
+    def __init__(self, settings: MBPOTraining, model: WorldModel, real: Replay, replay: ImaginedReplay) -> None:
         """Dream from the frames of `real`, into `replay`."""
         seed, stack = settings.schedule.seed, settings.agent.stack
         self.settings, self.model, self.real, self.replay = settings, model, real, replay
@@ -63,10 +61,7 @@ class Dreams:
         if not made:
             return {}
         for each in made:
-            if isinstance(self.replay, TokenReplay):
-                self.replay.add(each)
-            else:
-                self.replay.add(each.episode, lead=each.lead)
+            self.replay.keep(each)
         lengths = [len(each.episode) - 1 - each.lead for each in made]
         rewards = [float(each.episode.rewards[each.lead :].sum()) for each in made if each.episode.rewards is not None]
         return {
@@ -83,20 +78,11 @@ class Dreams:
 
     def sample(self, batch: int, generator: np.random.Generator) -> Transitions:
         """Imagined transitions, as the agent sees them."""
-        drawn = self.replay.sample(batch, generator)
-        if isinstance(self.replay, Replay):
-            return drawn
-        shrink = self.settings.agent.shrink
-        return replace(
-            drawn,
-            observations=shrunken(drawn.observations, shrink),
-            next_observations=shrunken(drawn.next_observations, shrink),
-        )
+        return self.replay.sample(batch, generator)
 
     def settle(self) -> None:
         """Remove files that no checkpoint needs any more."""
-        if isinstance(self.replay, Replay):
-            self.replay.settle()
+        self.replay.settle()
 
     def compare(self, episodes: Sequence[Episode]) -> dict[str, float]:
         """Imagined against real return of the same actions in pieces of episodes that were not learned from."""
@@ -117,8 +103,8 @@ class Dreams:
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """Weights, optimizers, and what is kept in memory alone, to go on from."""
-        kept = {"imagined": self.replay.tensors()} if isinstance(self.replay, TokenReplay) else {}
-        return self.learner.tensors() | kept
+        kept = self.replay.tensors()
+        return self.learner.tensors() | ({"imagined": kept} if kept else {})
 
     def document(self) -> dict[str, Any]:
         """The rest of what goes on."""
@@ -132,8 +118,7 @@ class Dreams:
 
     def load(self, tensors: Mapping[str, Mapping[str, Tensor]], document: Mapping[str, Any]) -> None:
         """Go on where it stood; a buffer on disk has been opened up to there."""
-        if isinstance(self.replay, TokenReplay):
-            self.replay.load(tensors["imagined"], document["written"])
+        self.replay.load(tensors.get("imagined", {}), document["written"])
         self.learner.load(tensors, document["learner"])
         self.imagination.load(document["imagination"])
         self._begun, self._rolled = document["begun"], document["rolled"]

@@ -28,7 +28,7 @@ def main() -> None:
     imagination = Imagination(model, ImaginationConfig(), stack=3, seed=0)
     codes, frames = TokenReplay(model, max_steps=10), Replay()
     for each in imagination.rollouts(real, lambda seen: 2 * torch.rand(len(seen), 2, generator=generator) - 1, 96):
-        codes.add(each)
+        codes.keep(each)
         frames.add(each.episode, lead=each.lead)
     held = sum(each.frames.nbytes for each in frames.episodes)
     for name, buffer, size in (("codes", codes, codes.nbytes), ("frames", frames, held)):

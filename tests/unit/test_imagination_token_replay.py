@@ -59,7 +59,7 @@ def shortened(imagined: Imagined, steps: int) -> Imagined:
 def both(model: WorldModel, rollouts: Sequence[Imagined]) -> tuple[TokenReplay, Replay]:
     tokens, frames = TokenReplay(model, max_steps=10, **HOW), Replay(**HOW)
     for each in rollouts:
-        tokens.add(each)
+        tokens.keep(each)
         frames.add(each.episode, lead=each.lead)
     return tokens, frames
 
@@ -96,7 +96,7 @@ def test_frames_follow_the_tokenizer_and_given_ones_do_not(model: WorldModel, ro
 def test_the_oldest_rollouts_go(model: WorldModel, rollouts: list[Imagined]) -> None:
     tokens = TokenReplay(model, max_steps=10, capacity=79, **HOW)  # seven of ten
     for each in rollouts:
-        tokens.add(each)
+        tokens.keep(each)
     assert tokens.written == 20
     assert len(tokens) == sum(len(each.codes) for each in rollouts[-7:])
     actions = {tuple(row) for each in rollouts[-7:] for row in each.episode.actions.tolist()}
@@ -113,12 +113,12 @@ def test_codes_take_a_fraction_of_the_memory(model: WorldModel, rollouts: list[I
 def test_a_buffer_that_is_saved_goes_on_alike(model: WorldModel, rollouts: list[Imagined]) -> None:
     first = TokenReplay(model, max_steps=10, capacity=150, **HOW)
     for each in rollouts[:12]:
-        first.add(each)
+        first.keep(each)
     second = TokenReplay(model, max_steps=10, capacity=150, **HOW)
     second.load({name: value.clone() for name, value in first.tensors().items()}, first.written)
     for each in rollouts[12:]:
-        first.add(each)
-        second.add(each)
+        first.keep(each)
+        second.keep(each)
     one, other = (each.sample(50, np.random.default_rng(1)) for each in (first, second))
     for name in ("observations", "actions", "rewards", "discounts", "next_observations"):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
@@ -130,6 +130,6 @@ def test_what_does_not_fit_is_refused(model: WorldModel, rollouts: list[Imagined
     with pytest.raises(ValueError, match="nothing to draw from"):
         TokenReplay(model, max_steps=10).sample(1, np.random.default_rng(0))
     with pytest.raises(ValueError, match="behind 5 frames"):
-        TokenReplay(model, max_steps=10, stack=5).add(rollouts[0])
+        TokenReplay(model, max_steps=10, stack=5).keep(rollouts[0])
     with pytest.raises(ValueError, match="capacity 9"):
         TokenReplay(model, max_steps=10, capacity=9)
