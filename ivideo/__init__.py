@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ivideo.act import Goal as Goal
+    from ivideo.chain import Chain as Chain
     from ivideo.data import EpisodeStore as EpisodeStore
     from ivideo.data import open_episodes as open_episodes
     from ivideo.data import record as record
@@ -41,9 +43,11 @@ if TYPE_CHECKING:
 _OWNERS = {
     "Batch": "ivideo.episode",
     "CEM": "ivideo.planning",
+    "Chain": "ivideo.chain",
     "Changes": "ivideo.migration",
     "Episode": "ivideo.episode",
     "EpisodeStore": "ivideo.data",
+    "Goal": "ivideo.act",
     "GoalFeatures": "ivideo.planning",
     "GoalImage": "ivideo.planning",
     "ICEM": "ivideo.planning",

@@ -100,8 +100,12 @@ def save(
 def _beyond_released(model: "WorldModel") -> dict[str, Any] | None:
     """What a reader of the released layout would not guess; None where there is nothing."""
     config = model.config
+    embedding = asdict(config.embedding)
+    for domain in embedding["domains"]:
+        if not domain["choices"]:  # so that a model without any is written as it ever was
+            del domain["choices"]
     written = {
-        "embedding": asdict(config.embedding),
+        "embedding": embedding,
         "heads": asdict(config.heads),
         "vocabulary": config.vocabulary,
         "goal_conditioned": config.goal_conditioned,

@@ -41,6 +41,8 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "demo": Verb("ivideo.demo:main", "imagine futures of the pushing table beside the truth, small and offline"),
     "play": Verb("ivideo.play.command:main", "play in a world model at a page of its own, or record a film of it"),
+    "serve": Verb("ivideo.serve.command:main", "let many clients at once step in a world model, over the network"),
+    "judge": Verb("ivideo.judge.command:main", "roll out policies in a world model and say which is best"),
     "predict": Verb("ivideo.predict:main", "imagine how a video goes on"),
     "evaluate": Verb("ivideo.evaluation.evaluate:main", "compare imagined with true frames on held-out clips"),
     "plan": Verb("ivideo.planning.command:main", "plan with a world model, beside the simulator and random actions"),

@@ -1,4 +1,4 @@
-"""What a model is told to do: numbers in the action space of a domain, the domain itself, words.
+"""What a model is told to do: numbers in the action space of a domain or one of its choices, the domain, words.
 
 All of it is added where the action goes, the marker of the frame it leads to, and every part begins at zero, so that a
 model to which one of them is added starts out as what it was. Continuous controls enter through a projection, as in
@@ -27,6 +27,18 @@ class Controls:
     """The embedded instruction; all zeros where there is none."""
     heeded: Bool[Tensor, " b"] | None = None
     """False where the row's actions and instruction are to be ignored; None heeds all. The domain is always heeded."""
+    acting: Bool[Tensor, "b f"] | None = None
+    """False where no action leads to a row's frame, whatever stands in `actions`; None: one does everywhere."""
+
+    @classmethod
+    def sparse(
+        cls, actions: Float[Tensor, "b f a"] | None, domains: Int64[Tensor, " b"] | None, text: Tensor | None
+    ) -> "Controls":
+        """The same of actions in which NaN stands where there is none."""
+        if actions is None:
+            return cls(domains=domains, text=text)
+        absent = actions.isnan()
+        return cls(actions=actions.masked_fill(absent, 0), domains=domains, text=text, acting=~absent.any(-1))
 
     def dropped(self, share: float, generator: torch.Generator | None = None) -> "Controls":
         """The same, a random `share` of rows told neither actions nor words."""
@@ -65,6 +77,12 @@ class Controls:
     def silence(self, told: Tensor) -> Tensor:
         """Zero in the rows that are not heeded."""
         return told if self.heeded is None else told * self.heeded.reshape(-1, *[1] * (told.ndim - 1))
+
+    def acted(self, read: nn.Module) -> Float[Tensor, "b f d"]:
+        """The actions as an input reads them; zero where there are none and where they are not heeded."""
+        assert self.actions is not None
+        vectors = self.silence(read(self.actions, self.domains))
+        return vectors if self.acting is None else vectors * self.acting[..., None]
 
 
 class ActionInput(nn.Linear):
@@ -134,11 +152,21 @@ class BinnedInput(nn.Module):
         return out
 
 
+class ChoiceInput(nn.Embedding):
+    """A vector for each choice of a domain."""
+
+    def forward(self, actions: Float[Tensor, "*n a"]) -> Float[Tensor, "*n d"]:
+        # What stands in rows of other domains is read too, and may be anything.
+        return super().forward(actions[..., 0].round().long().clamp(0, self.num_embeddings - 1))
+
+
 class DomainInput(nn.ModuleDict):
     """The actions of each domain through an input of its own, by name; domains without actions add nothing."""
 
     def __init__(self, domains: Sequence[Domain], width: int, *, bins: int = 0, scale: bool = False) -> None:
         def of(domain: Domain) -> nn.Module:
+            if domain.count:
+                return ChoiceInput(domain.count, width)
             if bins:
                 return BinnedInput(domain, bins, width)
             return ScaledInput(domain, width) if scale else nn.Linear(domain.action_dim, width)
@@ -178,7 +206,7 @@ class DomainInput(nn.ModuleDict):
 
 def ranged(domain: Domain, actions: Float[Tensor, "n a"]) -> Domain:
     """The domain with the range that its actions take, where it states none; a control that never moves gets one."""
-    if domain.low is not None or not domain.action_dim:
+    if domain.low is not None or domain.count or not domain.action_dim:
         return domain
     low, high = actions.amin(0).double(), actions.amax(0).double()
     still = (low == high) * (low.abs() + 1) * 1e-3

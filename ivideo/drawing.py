@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ivideo.state import Branch
-from transformer import KVCache, Sampling, choose
+from transformer import KVCache, RaggedCache, Sampling, choose
 
 if TYPE_CHECKING:
     from ivideo.world_model import WorldModel
@@ -33,7 +33,7 @@ class Drawn:
     """The tokens of one frame and what is left of drawing them."""
 
     ids: Int[Tensor, "b m"]
-    cache: KVCache
+    cache: KVCache | RaggedCache
     first: Float[Tensor, "b d"]
     """State at the first position that was read: the last token of the frame before, where that was unread."""
     hidden: Float[Tensor, "b d"]
@@ -71,11 +71,13 @@ class FrameTask:
     reads_last: bool
     """Whether to read the frame's last token too, which a head then looks at."""
     guidance: Guidance | None = None
+    counts: tuple[int, ...] | None = None
+    """How many of the last tokens that are read first belong to each row, where that differs."""
 
-    def draw(self, cache: KVCache) -> Drawn:
+    def draw(self, cache: KVCache | RaggedCache) -> Drawn:
         """Token by token."""
         transformer, entered = self.model.transformer, self.entered
-        hidden, cache = transformer.extend(entered, cache)
+        hidden, cache = transformer.extend(entered, cache, self.counts)
         first, ids, likelihoods = hidden[:, 0], [], []
         guidance = self.guidance
         without: Tensor | None = None

@@ -133,7 +133,7 @@ class Guide(nn.Module):
         Entry k is added to the token whose state predicts cell k; the frame's last token predicts none and gets zero.
         """
         if self.action is not None and told.actions is not None:
-            cells = cells + told.silence(self.action(told.actions, told.domains))[:, :, None]
+            cells = cells + told.acted(self.action)[:, :, None]
         grid = rearrange(cells, "b f (h w) g -> (b f) g h w", h=self.grid)
         for block in self.blocks:
             grid = block(grid)
@@ -184,7 +184,7 @@ class SequenceEmbedding(nn.Module):
         """What is told of each frame, as one vector; f is 1 where all frames are told the same."""
         parts: list[Tensor] = []
         if self.action is not None and told.actions is not None:
-            parts.append(told.silence(self.action(told.actions, told.domains)))
+            parts.append(told.acted(self.action))
         if self.text is not None and told.text is not None:
             parts.append(told.silence(self.text(told.text)[:, None]))
         if self.config.domains and told.domains is not None:

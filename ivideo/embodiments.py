@@ -7,6 +7,7 @@ its own. Where rows of several domains stand in one batch, their actions are pad
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,14 @@ class Domain:
     name: str
     """What it is called; weights are saved under it."""
     action_dim: int = 0
-    """Size of its actions; 0 for videos without any."""
+    """Size of its actions; 0 for videos without any, and where there are `choices`."""
     low: tuple[float, ...] | None = None
     """Where the range of each of its controls begins, for `bins` and `scale_actions`; null takes the least action of
     the training data."""
     high: tuple[float, ...] | None = None
     """Where it ends; null takes the greatest action of the training data."""
+    choices: tuple[str, ...] | int = ()
+    """What it chooses from, by name, or how many unnamed choices there are; an action is then the number of one."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or any(
@@ -40,6 +43,7 @@ class Domain:
             )
         if self.action_dim < 0:
             raise ValueError(f"domain {self.name} has action_dim {self.action_dim}; expected 0 or more")
+        self._check_choices()
         if (self.low is None) != (self.high is None):
             raise ValueError(f"domain {self.name} states one of low and high; expected both, or neither")
         if self.low is None or self.high is None:
@@ -50,7 +54,66 @@ class Domain:
                 "numbers each, every low below its high"
             )
 
+    def _check_choices(self) -> None:
+        """Refuse choices that cannot be; an action that is one of them is a single number."""
+        if isinstance(self.choices, int):
+            if self.choices < 0:
+                raise ValueError(f"domain {self.name} has {self.choices} choices; expected 0, for numbers, or more")
+        elif len(set(self.choices)) < len(self.choices) or not all(each.strip() for each in self.choices):
+            raise ValueError(f"domain {self.name} has the choices {list(self.choices)}; expected a name once for each")
+        if not self.count:
+            return
+        if self.action_dim not in (0, 1) or self.low is not None:
+            raise ValueError(
+                f"domain {self.name} has both choices and numbers of its own; leave out action_dim, low and high"
+            )
+        object.__setattr__(self, "action_dim", 1)
 
+    @property
+    def count(self) -> int:
+        """How many choices there are; 0 where actions are numbers."""
+        return self.choices if isinstance(self.choices, int) else len(self.choices)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The choices by name; empty where they have none."""
+        return () if isinstance(self.choices, int) else self.choices
+
+    def number(self, choice: str | int) -> int:
+        """The number of a choice; ValueError with the nearest name, or with all there are."""
+        if isinstance(choice, str) and choice in self.names:
+            return self.names.index(choice)
+        if isinstance(choice, int) and 0 <= choice < self.count:
+            return choice
+        near = get_close_matches(choice, self.names, n=1) if isinstance(choice, str) else []
+        remedy = f"did you mean {near[0]!r}?" if near else f"expected {self.listed()}"
+        raise ValueError(f"{choice!r} is no choice of domain {self.name}; {remedy}")
+
+    def listed(self) -> str:
+        """Its choices, or how many numbers it takes, for people."""
+        if not self.count:
+            return f"{self.action_dim} values"
+        numbers = f"0 to {self.count - 1}"
+        if not self.names:
+            return numbers
+        shown = ", ".join(self.names[:_LISTED]) + (", ..." if self.count > _LISTED else "")
+        return f"{shown} (or {numbers})"
+
+    def check(self, actions: Tensor, where: str = "") -> None:
+        """Refuse actions `[... a]` of a domain with choices that are the number of none."""
+        if not self.count:
+            return
+        chosen = actions[..., 0]
+        wrong = ~((chosen >= 0) & (chosen < self.count) & (chosen == chosen.round()))
+        if bool(wrong.any()):
+            raise ValueError(
+                f"{where}an action is {float(chosen[wrong][0]):g}; domain {self.name} has {self.count} choices: "
+                f"expected a whole number, 0 to {self.count - 1}"
+            )
+
+
+_LISTED = 8
+"""Names of choices that are shown at most."""
 Named = str | int | Sequence[str | int]
 """A domain by name or number; one for all rows, or one for each."""
 
@@ -85,7 +148,7 @@ class Embodiments:
         low, high = int(ids.min()), int(ids.max())
         if not 0 <= low <= high < len(self.domains):
             raise ValueError(
-                f"the batch has rows of domains {low} to {high}; this model knows {self._listed()}: name every data "
+                f"the batch has rows of domains {low} to {high}; this model knows {self.listed()}: name every data "
                 "set of the mixture in embedding.domains, in its order"
             )
         return ids
@@ -102,42 +165,59 @@ class Embodiments:
                     "trained on, or leave the actions out"
                 )
         elif ids is None:
-            raise ValueError(f"{where}say whose actions these are with domain=; this model knows {self._listed()}")
+            raise ValueError(f"{where}say whose actions these are with domain=; this model knows {self.listed()}")
         else:
             self._check_domains(actions, size, ids, where)
         if not torch.isfinite(actions).all():
             raise ValueError(f"{where}actions hold NaN or infinite values; expected finite numbers: repair them")
+
+    def check_choices(self, actions: Float[Tensor, "b f a"] | None, ids: Int64[Tensor, " b"] | None) -> None:
+        """Refuse a batch in which a row of a domain with choices has an action that is none of them."""
+        if actions is None or not any(domain.count for domain in self.domains):
+            return
+        if ids is None:
+            ids = self.ids(None, len(actions))
+        for number, domain in enumerate(self.domains if ids is not None else ()):
+            assert ids is not None
+            domain.check(actions[(ids == number).to(actions.device)])
 
     def pad(self, actions: Float[Tensor, "*n a"]) -> Float[Tensor, "*n w"]:
         """Actions with zeros behind them, as wide as the widest domain's."""
         return F.pad(actions, (0, self.action_dim - actions.shape[-1]))
 
     def sizes(self, ids: Int64[Tensor, " b"]) -> Int64[Tensor, " b"]:
-        """How many of each row's actions are its own and not padding."""
-        return torch.tensor([domain.action_dim for domain in self.domains], device=ids.device)[ids]
+        """How many of each row's actions are numbers of its own, neither padding nor a choice."""
+        sizes = [0 if domain.count else domain.action_dim for domain in self.domains]
+        return torch.tensor(sizes, device=ids.device)[ids]
 
     def _check_domains(self, actions: Tensor, size: int, ids: Tensor, where: str) -> None:
         for number in ids.unique().tolist():
             domain = self.domains[number]
-            beyond = actions[..., domain.action_dim :]
-            beyond = beyond[ids == number] if beyond.ndim and len(beyond) == len(ids) else beyond
-            padded = size == self.action_dim and not beyond.any()
-            if padded:
-                continue
-            if not domain.action_dim:
+            rows = (
+                actions[(ids == number).to(actions.device)]
+                if actions.ndim > 1 and len(actions) == len(ids)
+                else actions
+            )
+            padded = size == self.action_dim and not rows[..., domain.action_dim :].any()
+            if not padded and not domain.action_dim:
                 raise ValueError(f"{where}domain {domain.name} takes no actions; leave them out")
-            if size != domain.action_dim:
+            if not padded and size != domain.action_dim:
                 raise ValueError(
                     f"{where}an action has {size} values; domain {domain.name} takes {domain.action_dim}, padded with "
                     f"zeros to {self.action_dim} where domains are mixed"
                 )
+            domain.check(rows, where)
 
     def _number(self, named: str | int) -> int:
         if isinstance(named, str) and named in self.names:
             return self.names.index(named)
         if isinstance(named, int) and 0 <= named < len(self.domains):
             return named
-        raise ValueError(f"domain is {named!r}; this model knows {self._listed()}")
+        raise ValueError(f"domain is {named!r}; this model knows {self.listed()}")
 
-    def _listed(self) -> str:
-        return ", ".join(f"{domain.name} ({domain.action_dim} values)" for domain in self.domains)
+    def listed(self) -> str:
+        """Its domains with what each takes, for people."""
+        return ", ".join(
+            f"{domain.name} ({f'{domain.count} choices' if domain.count else f'{domain.action_dim} values'})"
+            for domain in self.domains
+        )

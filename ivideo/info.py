@@ -71,6 +71,7 @@ def _installation() -> Iterator[tuple[str, str]]:
 def _model(source: str) -> Iterator[tuple[str, str]]:
     """What a world model, or a tokenizer alone, is; from its configs and the headers of its weights."""
     from ivideo import checkpoint, hub
+    from ivideo.act import Interface
     from ivideo.layout import layout_of
     from tokenizer import checkpoint as tokenizer_files
     from tokenizer.weights import weights_path
@@ -96,8 +97,9 @@ def _model(source: str) -> Iterator[tuple[str, str]]:
     room = min(layout.max_frames(shape.max_positions), config.remember or shape.max_positions)
     yield "remembers", f"{room} imagined frames; longer futures forget the oldest"
     yield "action", f"{embedding.action_dim} values" if embedding.action_dim else "none"
+    yield "acts", str(Interface.of(config))
     if embedding.domains:
-        yield "domains", ", ".join(f"{domain.name} ({domain.action_dim} values)" for domain in embedding.domains)
+        yield "domains", Interface.of(config).embodiments.listed()
     if embedding.text is not None:
         yield "instructions", f"read by {embedding.text.encoder}"
     heads = {

@@ -43,7 +43,19 @@ def context_frames(model: "WorldModel", frames: Tensor, goal: Tensor | None) -> 
     if goal is None:
         return frames
     goal = goal[None] if goal.ndim == 3 else goal
-    return torch.cat([goal[:, None], frames], dim=1)
+    check_goal(model, goal)
+    if len(goal) not in (1, len(frames)):
+        raise ValueError(f"{len(goal)} goals are given for {len(frames)} rows; expected one for all, or one for each")
+    return torch.cat([goal[:, None].expand(len(frames), -1, -1, -1, -1), frames], dim=1)
+
+
+def check_goal(model: "WorldModel", goal: Tensor) -> None:
+    """Refuse goals `[... 3 h w]` that are no pictures of the size that the model sees."""
+    size = model.tokenizer.config.resolution
+    if goal.shape[-3:] != (3, size, size) or goal.dtype != torch.uint8:
+        raise ValueError(
+            f"the goal is {goal.dtype} {list(goal.shape[-3:])}; expected uint8 [3, {size}, {size}], from 0 to 255"
+        )
 
 
 def instruction_vectors(

@@ -1,5 +1,7 @@
 """`ivideo predict MODEL VIDEO`: how a video could go on, beside how it did where it is long enough to tell."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,9 +10,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ivideo.chain import chained, reach
 from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.data import open_episodes
+from ivideo.data.segments import frames_back
 from ivideo.episode import Episode
 from ivideo.evaluation.metrics.pixels import psnr
 from ivideo.files import check_new_file
@@ -36,7 +40,7 @@ class Prediction:
     stride: int = 1
     """Source frames from one frame to the next; the actions of skipped frames are left out."""
     frames: int = 14
-    """How many frames to imagine."""
+    """How many frames to imagine; with `instructions`, for each of them."""
     samples: int = 4
     """How many futures to imagine."""
     actions: Literal["recorded", "none"] = "recorded"
@@ -45,6 +49,10 @@ class Prediction:
     """Whose actions these are, for a model of several domains."""
     instruction: str | None = None
     """What is to be done, for a model that reads instructions; null takes what comes with the video."""
+    instructions: tuple[str, ...] = ()
+    """What is to be done one after the other, each in a segment of its own: words, or names of a domain's choices."""
+    history: Literal["recent", "distant"] = "recent"
+    """Start from the frames just before the first imagined one, or from 1, 2, 4, ... before it; as in training."""
     guidance: float = 0.0
     """How far to exaggerate what the action and the instruction change; 0 is the model as it is."""
     seed: int = 0
@@ -66,13 +74,20 @@ class Prediction:
 
     def __post_init__(self) -> None:
         check_least(self, episode=0, start=0, stride=1, frames=1, samples=1)
+        if self.instructions and self.instruction is not None:
+            raise ValueError("instruction and instructions are both given; leave one of them out")
+
+    @property
+    def length(self) -> int:
+        """Frames to imagine in all."""
+        return self.frames * max(1, len(self.instructions))
 
 
 def main(argv: list[str]) -> int:
     """`ivideo predict MODEL VIDEO [...]`."""
     wanted = parse(
         Prediction,
-        argv,
+        _with_list(argv, "--instructions"),
         prog="ivideo predict",
         description="Imagine how a video goes on.",
         positional=("model", "video"),
@@ -86,10 +101,44 @@ def main(argv: list[str]) -> int:
         check_new_file(path, overwrite=wanted.overwrite)
     model = WorldModel.from_pretrained(wanted.model, device=wanted.device, precision=wanted.precision)
     episode = _episode(wanted, model.tokenizer.config.resolution)
-    clip, truth = _window(episode, wanted, model.context_frames)
-    actions = _actions(episode, wanted, model)
-    futures = model.predict(
-        clip,
+    clip, truth = _window(episode, wanted, reach(model, wanted.history))
+    actions = None if wanted.instructions else _actions(episode, wanted, model, len(clip))
+    futures = _futures(episode, wanted, model, clip, actions)
+    rows = [_repeat_last(torch.cat([clip, truth]), futures.shape[1])[None], futures]
+    shown = torch.cat(rows if len(truth) else rows[1:])
+    write_video(out, grid(shown), fps=wanted.fps, zoom=max(1, 128 // shown.shape[-1]))
+    write_video(strip, grid(shown, columns=1), zoom=1)
+    _report(wanted, episode, clip, truth, futures, conditioned=actions is not None)
+    for number, words in enumerate(wanted.instructions):
+        print(f"  from frame {number * wanted.frames + 1:3d}: {words}")
+    print(f"wrote {out} and {strip}: {'the true video first, then ' if len(truth) else ''}{len(futures)} futures")
+    return 0
+
+
+def _futures(
+    episode: Episode, wanted: Prediction, model: WorldModel, clip: Tensor, actions: Tensor | None
+) -> UInt8[Tensor, "n t 3 h w"]:
+    """What is imagined, behind the clip; one segment for each of several instructions."""
+    shown = clip.expand(wanted.samples, *clip.shape)
+    sampling = _sampling(wanted, model.config.sampling)
+    if wanted.instructions:
+        made = chained(
+            model,
+            clip,
+            wanted.instructions,
+            frames=wanted.frames,
+            history=wanted.history,
+            samples=wanted.samples,
+            domain=wanted.domain,
+            guidance=wanted.guidance,
+            seed=wanted.seed,
+            sampling=sampling,
+        )
+        return torch.cat([shown, *made], dim=1)
+    given = model.context_frames - model.config.goal_conditioned
+    context = clip[(len(clip) - frames_back(given, wanted.history)).tolist()]
+    future = model.predict(
+        context,
         actions,
         frames=wanted.frames,
         samples=wanted.samples,
@@ -97,15 +146,21 @@ def main(argv: list[str]) -> int:
         instruction=_instruction(episode, wanted, model),
         guidance=wanted.guidance,
         seed=wanted.seed,
-        sampling=_sampling(wanted, model.config.sampling),
+        sampling=sampling,
     ).cpu()
-    rows = [_repeat_last(torch.cat([clip, truth]), futures.shape[1])[None], futures]
-    shown = torch.cat(rows if len(truth) else rows[1:])
-    write_video(out, grid(shown), fps=wanted.fps, zoom=max(1, 128 // shown.shape[-1]))
-    write_video(strip, grid(shown, columns=1), zoom=1)
-    _report(wanted, episode, clip, truth, futures, conditioned=actions is not None)
-    print(f"wrote {out} and {strip}: {'the true video first, then ' if len(truth) else ''}{len(futures)} futures")
-    return 0
+    return torch.cat([shown, future[:, len(context) :]], dim=1)
+
+
+def _with_list(argv: Sequence[str], option: str) -> list[str]:
+    """The same words, those that follow an option written as one list."""
+    rest = list(argv)
+    if option not in rest:
+        return rest
+    first = rest.index(option) + 1
+    last = next((place for place in range(first, len(rest)) if rest[place].startswith("--")), len(rest))
+    if last - first == 1 and rest[first].startswith("["):
+        return rest
+    return [*rest[: first - 1], f"{option}={json.dumps(rest[first:last])}", *rest[last:]]
 
 
 def _sampling(wanted: Prediction, usual: Sampling) -> Sampling:
@@ -129,25 +184,25 @@ def _episode(wanted: Prediction, size: int) -> Episode:
 
 
 def _window(
-    episode: Episode, wanted: Prediction, context: int
+    episode: Episode, wanted: Prediction, span: int
 ) -> tuple[UInt8[Tensor, "c 3 h w"], UInt8[Tensor, "f 3 h w"]]:
-    """Context frames, and as many of the true frames after them as there are."""
-    frames = episode.frames[wanted.start :: wanted.stride][: context + wanted.frames]
-    if len(frames) < context:
+    """The frames that the history reaches back, and as many of the true frames after them as there are."""
+    frames = episode.frames[wanted.start :: wanted.stride][: span + wanted.length]
+    if len(frames) < span:
         raise ValueError(
             f"{episode.name or wanted.video} has {len(episode)} frames, of which start {wanted.start} and stride "
-            f"{wanted.stride} leave {len(frames)}; expected {context} or more, from which the model starts"
+            f"{wanted.stride} leave {len(frames)}; expected {span} or more, from which the model starts"
         )
-    return frames[:context], frames[context:]
+    return frames[:span], frames[span:]
 
 
-def _actions(episode: Episode, wanted: Prediction, model: WorldModel) -> Float[Tensor, "f a"] | None:
+def _actions(episode: Episode, wanted: Prediction, model: WorldModel, span: int) -> Float[Tensor, "f a"] | None:
     if wanted.actions == "none" or not model.action_dim:
         return None
     if episode.actions is None:
         print("this video comes without actions: imagining without them")
         return None
-    first = wanted.start + (model.context_frames - 1) * wanted.stride
+    first = wanted.start + (span - 1) * wanted.stride
     actions = episode.actions[first :: wanted.stride][: wanted.frames]
     if len(actions) < wanted.frames:
         fewer = f"pass --frames {len(actions)}" if len(actions) else "give a longer video"
@@ -171,7 +226,8 @@ def _report(
     wanted: Prediction, episode: Episode, clip: Tensor, truth: Tensor, futures: Tensor, *, conditioned: bool
 ) -> None:
     kind = "under the recorded actions" if conditioned else "without actions"
-    print(f"{episode.name or wanted.video}: {len(futures)} futures of {wanted.frames} frames, {kind}")
+    kind = f"under {len(wanted.instructions)} instructions" if wanted.instructions else kind
+    print(f"{episode.name or wanted.video}: {len(futures)} futures of {wanted.length} frames, {kind}")
     if not len(truth):
         print("the video ends with its context, so there is no truth to compare with")
         return

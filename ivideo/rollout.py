@@ -13,17 +13,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ivideo.act import Acts, told
 from ivideo.controls import Controls
 from ivideo.drawing import FrameTask, Guidance
 from ivideo.embodiments import Named
-from ivideo.inputs import context_frames, instruction_vectors, row_actions
+from ivideo.inputs import context_frames, instruction_vectors
 from ivideo.memory import check_rollout, decoded_at_once
 from ivideo.state import Branch, Prediction, RolloutState
-from ivideo.window import frames_kept, with_room
-from transformer import Sampling
+from ivideo.window import frames_kept, waits, with_room
+from transformer import KVCache, RaggedCache, Sampling
 
 if TYPE_CHECKING:
     from ivideo.world_model import WorldModel
@@ -67,7 +68,7 @@ def start(
 def step(
     model: "WorldModel",
     state: RolloutState,
-    action: Tensor | None,
+    action: Acts,
     *,
     domain: Named | None = None,
     guidance: float = 0.0,
@@ -78,26 +79,29 @@ def step(
     guess: bool | None = None,
 ) -> tuple[RolloutState, Prediction]:
     """See `WorldModel.step`."""
-    if state.cache.own == 0:  # branches begin to hold positions of their own
+    if isinstance(state.cache, KVCache) and state.cache.own == 0:  # branches begin to hold positions of their own
         check_rollout(model, contexts=0, branches=state.batch, frames=1, decode=decode)
     if domain is not None:
         state = replace(state, domains=model.embodiments.ids(domain, state.batch))
-    actions = row_actions(model, state, action)
+    state, actions = told(model, state, action)
+    if state.ages is not None:
+        _check_ragged(model, guidance, reward)
     if guidance:
         state = _guided(state, actions, guidance, guess)
     before, state = state, with_room(model, state)
     layout, book = model.layout, model.tokenizer.dynamics_codebook
-    told = state.told(actions)
-    entered, additions = _entered(model, state, told, state.unread)
+    controls = state.told(actions)
+    entered, additions = _entered(model, state, controls, state.unread)
     task = FrameTask(
         model=model,
         entered=entered,
         additions=additions,
-        uniforms=_uniforms(state.seeds, state.frames, layout.dynamics_tokens).to(model.device),
+        uniforms=_uniforms(state, layout.dynamics_tokens).to(model.device),
         sampling=sampling,
         vocabulary=vocabulary,
         reads_last=reward and model.heads.read_last_token,
-        guidance=_guidance(model, state, told, guidance) if guidance else None,
+        guidance=_guidance(model, state, controls, guidance) if guidance else None,
+        counts=_counts(model, state.cache, entered.shape[1]),
     )
     guessed = (
         not guidance
@@ -105,7 +109,10 @@ def step(
         and state.frames > 0
         and (sampling.temperature == 0 if guess is None else guess)
     )
-    drawn = task.draw_from(state.ids[:, -1], state.cache) if guessed else task.draw(state.cache)
+    if guessed and isinstance(state.cache, KVCache):
+        drawn = task.draw_from(state.ids[:, -1], state.cache)
+    else:
+        drawn = task.draw(state.cache)
     codes = layout.dynamics_index(drawn.ids, clamp=True)
     cells = model.embedding.cells(codes[:, None], book)
     after = replace(
@@ -116,6 +123,7 @@ def step(
         unread=None if task.reads_last else drawn.last,
         actions=(*state.actions, actions)[-max(1, frames_kept(model)) :],
         untold=drawn.untold,
+        ages=None if state.ages is None else state.ages + 1,
     )
     waited = _waited(model, before) if state.unread is None else drawn.first
     return after, Prediction(
@@ -139,6 +147,11 @@ def _waited(model: "WorldModel", state: RolloutState) -> Float[Tensor, "b d"] | 
 
 def frames_of(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[Tensor, "b f 3 h w"]:
     """See `WorldModel.frames`."""
+    if state.ages is not None and bool((state.ids[:, which] < 0).any()):
+        raise ValueError(
+            f"some rows have imagined only {int(state.ages.min())} frames; ask for the latest that all rows have, or "
+            "select the rows that have more"
+        )
     codes = model.layout.dynamics_index(state.ids[:, which], clamp=True)
     at_once = decoded_at_once(model.device)
     decoded = []
@@ -197,14 +210,31 @@ _SEEDS = 2**62
 """Seeds lie below this, so that those of rows and branches still fit 64 bits."""
 
 
-def _uniforms(seeds: Int64[Tensor, " b"], frame: int, count: int) -> Float[Tensor, "b {count}"]:
+def _uniforms(state: RolloutState, count: int) -> Float[Tensor, "b {count}"]:
     """Numbers in [0, 1) that depend on nothing but each row's seed, the frame's index and the position in it."""
     generator = torch.Generator()
+    ages = [state.frames] * state.batch if state.ages is None else state.ages.tolist()
     rows = []
-    for seed in seeds.tolist():
+    for seed, frame in zip(state.seeds.tolist(), ages, strict=True):
         generator.manual_seed((seed * 2_654_435_761 + frame * 40_503) % 2**63)
         rows.append(torch.rand(count, generator=generator))
     return torch.stack(rows)
+
+
+def _check_ragged(model: "WorldModel", guidance: float, reward: bool) -> None:
+    if guidance:
+        raise ValueError("these rows have imagined different numbers of frames, which guidance cannot; leave it out")
+    if model.heads.read_last_token and not reward:
+        raise ValueError(
+            "these rows have imagined different numbers of frames, so rewards cannot wait; leave reward at True"
+        )
+
+
+def _counts(model: "WorldModel", cache: KVCache | RaggedCache, entered: int) -> tuple[int, ...] | None:
+    """How many of the tokens that enter belong to each row: the marker, and the unread token where there is one."""
+    if isinstance(cache, KVCache) or entered == 1:
+        return None
+    return tuple(1 + waits(model, length) for length in cache.lengths)
 
 
 def _guided(state: RolloutState, actions: Tensor | None, guidance: float, guess: bool | None) -> RolloutState:
@@ -219,6 +249,7 @@ def _guided(state: RolloutState, actions: Tensor | None, guidance: float, guess:
         raise ValueError("guess draws several tokens a pass, which guidance cannot; leave one of them out")
     if state.untold is not None:
         return state
+    assert isinstance(state.cache, KVCache)
     if state.frames:
         raise ValueError(
             f"guidance begins after {state.frames} frames that were imagined without it; guide every step from the "

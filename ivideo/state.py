@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ivideo.controls import Controls
 from tokenizer import ContextFeatures
-from transformer import KVCache
+from transformer import KVCache, RaggedCache
 
 _BRANCH = 1_000_003
 """Distance between the seeds of sibling branches; far from the +1 between the rows of a batch."""
@@ -27,18 +27,20 @@ class Branch:
 class RolloutState:
     """Where an imagined future stands. Immutable: stepping gives a new state and leaves this one valid."""
 
-    cache: KVCache
-    """Keys and values of everything read so far."""
+    cache: KVCache | RaggedCache
+    """Keys and values of everything read so far; ragged where rows have imagined different numbers of frames."""
     context: ContextFeatures
     """What the tokenizer knows of the context frames."""
     ids: Int[Tensor, "b f m"]
-    """Tokens of the frames imagined so far, as vocabulary ids."""
+    """Tokens of the frames imagined so far, as vocabulary ids. A row with fewer frames than others has them last, and
+    -1 before them."""
     cells: Float[Tensor, "b m g"] | None
     """The guide's features of the latest frame, in models that have a guide."""
     unread: Float[Tensor, "b 1 d"] | None
-    """The latest frame's last token, embedded, where the transformer has not read it yet."""
+    """The latest frame's last token, embedded, where the transformer has not read it yet; of no meaning in rows that
+    have none."""
     actions: tuple[Float[Tensor, "b 1 a"] | None, ...]
-    """What led to the latest frames, as many as are read again when older ones are forgotten."""
+    """What led to the latest frames, as many as are read again when older ones are forgotten; NaN in a row for none."""
     seeds: Int64[Tensor, " b"]
     """Each row draws its tokens from its own seed, so a row is the same alone and in any batch."""
     domains: Int64[Tensor, " b"] | None = None
@@ -47,6 +49,8 @@ class RolloutState:
     """What each row is to do, as the model reads it."""
     untold: Branch | None = None
     """The branch without actions, while every step so far was guided."""
+    ages: Int64[Tensor, " b"] | None = None
+    """Frames that each row has imagined, where that differs from row to row; on the CPU, as the seeds are."""
 
     @property
     def batch(self) -> int:
@@ -54,13 +58,13 @@ class RolloutState:
 
     @property
     def frames(self) -> int:
-        """Frames imagined so far."""
+        """Frames imagined so far, by the row that has imagined most."""
         return self.ids.shape[1]
 
     def told(self, action: Float[Tensor, "b h a"] | None) -> Controls:
         """All that rows are told with an action."""
         domains = None if self.domains is None else self.domains.to(self.ids.device)
-        return Controls(actions=action, domains=domains, text=self.text)
+        return Controls.sparse(action, domains, self.text)
 
     def fork(self, n: int, *, frames: int = 0) -> "RolloutState":
         """`n` futures of every row, side by side: row i becomes rows i*n to i*n + n-1.
@@ -81,6 +85,7 @@ class RolloutState:
             actions=tuple(None if each is None else each.repeat_interleave(n, dim=0) for each in self.actions),
             seeds=(self.seeds[:, None] + branch * _BRANCH).flatten(),
             domains=None if self.domains is None else self.domains.repeat_interleave(n),
+            ages=None if self.ages is None else self.ages.repeat_interleave(n),
             text=None if self.text is None else self.text.repeat_interleave(n, dim=0),
             untold=None
             if self.untold is None
@@ -92,10 +97,28 @@ class RolloutState:
 
     def select(self, rows: Int[Tensor, " r"]) -> "RolloutState":
         """The given rows, in that order, repeats allowed."""
+        untold = self.untold
+        if untold is not None:
+            unread = None if untold.unread is None else untold.unread[rows]
+            untold = Branch(cache=untold.cache.select(rows), unread=unread)
+        chosen = self.rows(rows, self.cache.select(rows), self.context.select(rows), untold)
+        if self.ages is None:
+            return chosen
+        ages = self.ages[rows.to(self.ages.device)]
+        return replace(chosen, ids=chosen.ids[:, self.frames - int(ages.max()) :], ages=ages)
+
+    def rows(
+        self,
+        rows: Int[Tensor, " r"],
+        cache: KVCache | RaggedCache,
+        context: ContextFeatures,
+        untold: Branch | None = None,
+    ) -> "RolloutState":
+        """The given rows of everything but what is given, as rows that have imagined equally many frames."""
         return replace(
             self,
-            cache=self.cache.select(rows),
-            context=self.context.select(rows),
+            cache=cache,
+            context=context,
             ids=self.ids[rows],
             cells=None if self.cells is None else self.cells[rows],
             unread=None if self.unread is None else self.unread[rows],
@@ -103,12 +126,8 @@ class RolloutState:
             seeds=self.seeds[rows.to(self.seeds.device)],
             domains=None if self.domains is None else self.domains[rows.to(self.domains.device)],
             text=None if self.text is None else self.text[rows],
-            untold=None
-            if self.untold is None
-            else Branch(
-                cache=self.untold.cache.select(rows),
-                unread=None if self.untold.unread is None else self.untold.unread[rows],
-            ),
+            untold=untold,
+            ages=None,
         )
 
     def reseed(self, seed: int) -> "RolloutState":

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ivideo.controls import Controls
 from ivideo.state import Branch
+from transformer import KVCache, RaggedCache
 
 if TYPE_CHECKING:
     from ivideo.state import RolloutState
@@ -22,6 +23,8 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
     They are read anew in one pass, since what was cached of them has seen the forgotten ones: the state is exactly
     that of a rollout which had these frames as its first.
     """
+    if isinstance(state.cache, RaggedCache):
+        return _parts_with_room(model, state, state.cache)
     layout, transformer = model.layout, model.transformer
     held = layout.predicted_frames(state.cache.length + (state.unread is not None))
     if held < model.remembered_frames:
@@ -32,6 +35,7 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
             f"{layout.context_length} of context; build its transformer with larger max_positions"
         )
     kept = frames_kept(model)
+    assert state.untold is None or isinstance(state.untold.cache, KVCache)
     untold = None if state.untold is None else state.untold.cache.trim(layout.context_length)
     cache = state.cache.trim(layout.context_length)
     if not kept:
@@ -47,6 +51,32 @@ def with_room(model: "WorldModel", state: "RolloutState") -> "RolloutState":
         cache=cache,
         untold=None if untold is None else Branch(cache=untold, unread=read[:, -1:]),
     )
+
+
+def waits(model: "WorldModel", length: int) -> bool:
+    """Whether the last token of a row that has read so many positions is still unread."""
+    return (length + 1 - model.layout.context_length) % model.layout.frame_length == 0
+
+
+def _parts_with_room(model: "WorldModel", state: "RolloutState", cache: RaggedCache) -> "RolloutState":
+    """The same of rows of different lengths: those that are equally long are full together, and others stay."""
+    parts, unread = [], state.unread
+    for part in cache.parts:
+        length = part.cache.length
+        waiting = waits(model, length)
+        if model.layout.predicted_frames(length + waiting) < model.remembered_frames:
+            parts.append(part)
+            continue
+        rows = torch.tensor(part.rows, device=state.ids.device)
+        alike = state.rows(rows, part.cache, state.context)
+        fresh = with_room(model, alike if waiting else replace(alike, unread=None))
+        assert isinstance(fresh.cache, KVCache)
+        parts.append(replace(part, cache=fresh.cache))
+        if unread is not None and fresh.unread is not None:
+            unread = unread.index_copy(0, rows, fresh.unread)
+    if all(new is old for new, old in zip(parts, cache.parts, strict=True)):
+        return state
+    return replace(state, cache=RaggedCache(parts=tuple(parts)), unread=unread)
 
 
 def _latest(model: "WorldModel", state: "RolloutState", told: list[Controls]) -> Float[Tensor, "b s d"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ivideo import checkpoint, hub, rollout
+from ivideo.act import Acts, Interface
 from ivideo.controls import Controls, ranged
 from ivideo.embedding import SequenceEmbedding
 from ivideo.embodiments import Embodiments, Named
@@ -32,8 +33,8 @@ Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
 class WorldModel(nn.Module):
     """Imagines what a camera will see next, one frame at a time, under given actions.
 
-    `loss` is plain PyTorch. `start`, `step` and `predict` run without gradients; a rollout's state is an argument
-    and a result, never an attribute of the model.
+    `loss` is plain PyTorch. `start`, `step` and `predict` run without gradients; a rollout's state is an argument and
+    a result, never an attribute of the model.
     """
 
     def __init__(self, tokenizer: VideoTokenizer, config: WorldModelConfig) -> None:
@@ -61,7 +62,12 @@ class WorldModel(nn.Module):
     @property
     def embodiments(self) -> Embodiments:
         """Whose actions this model takes."""
-        return Embodiments(action_dim=self.action_dim, domains=self.config.embedding.domains)
+        return self.interface.embodiments
+
+    @property
+    def interface(self) -> Interface:
+        """Which acts `step` takes."""
+        return Interface.of(self.config)
 
     @property
     def context_frames(self) -> int:
@@ -85,8 +91,7 @@ class WorldModel(nn.Module):
     def reduce(self, precision: Precision) -> "WorldModel":
         """This very model, its transformer's weights held in fewer bits from now on; no training after that.
 
-        docs/performance.md has the gain and the price. The tokenizer stays as it is: on a CPU, its convolutions are
-        faster in float32.
+        docs/performance.md has the gain and the price. The tokenizer stays: on a CPU, it is faster in float32.
         """
         if precision not in get_args(Precision):
             raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
@@ -110,6 +115,7 @@ class WorldModel(nn.Module):
         """Codes of a batch with what goes with its predicted frames; the tokenizer is not trained through this."""
         tokens = encoded(self.tokenizer, batch)
         domains = self.embodiments.known(tokens.domains)
+        self.embodiments.check_choices(tokens.actions, domains)
         return replace(tokens, domains=domains, text=self.text_of(batch.instructions))
 
     def text_of(self, instructions: Sequence[str] | None) -> Float[Tensor, "b e"] | None:
@@ -182,7 +188,7 @@ class WorldModel(nn.Module):
     def step(
         self,
         state: RolloutState,
-        action: Float[Tensor, "*b a"] | None = None,
+        action: Acts = None,
         *,
         domain: Named | None = None,
         guidance: float = 0.0,
@@ -192,21 +198,20 @@ class WorldModel(nn.Module):
         reward: bool = True,
         guess: bool | None = None,
     ) -> tuple[RolloutState, Prediction]:
-        """The next frame under `action`: `[a]` for every row or `[b a]`; None imagines without an action.
+        """The next frame under `action`: any act of the `interface`, for all rows or one for each (`ivideo.act`).
 
+        Numbers `[a]` are for every row, `[b a]` for each; words hold until others are given; None tells nothing new.
         `domain` changes the state's from here on. `guidance` above 0 exaggerates what the action and the instruction
         change: tokens are drawn from `(1 + guidance) * logits - guidance * logits without them` (UniSim), at the cost
         of a second pass beside each; it is for models trained with `action_dropout`, and from the first frame on.
 
         The old state stays valid: stepping it again with another action gives another future. `decode=False` leaves
         the pixels out, which costs most; `frames` decodes them later. `reward=False` leaves reward and termination to
-        the next step, which reads them in passing and saves a pass (`Prediction.earlier_reward`).
-
-        A frame's tokens are drawn from the dynamics codes; `vocabulary="full"` draws from all ids as the reference does
-        and decodes a stray id as the nearest code. A single row is drawn several tokens a pass where the frame before
-        foretells them (`ivideo.drawing`), by default at temperature 0, or as `guess` says; the tokens are the same up
-        to rounding. There is no last frame: after `remembered_frames`, the oldest half of the imagined frames is
-        forgotten.
+        the next step, which reads them in passing and saves a pass (`Prediction.earlier_reward`). Tokens are drawn from
+        the dynamics codes; `vocabulary="full"` draws from all ids as the reference does and decodes a stray id as the
+        nearest code. A single row is drawn several tokens a pass where the frame before foretells them
+        (`ivideo.drawing`), by default at temperature 0, or as `guess` says; the tokens are the same up to rounding.
+        There is no last frame: after `remembered_frames`, the oldest half of the imagined frames is forgotten.
         """
         return rollout.step(
             self,

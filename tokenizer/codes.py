@@ -1,8 +1,9 @@
 """The values that pass between the two halves of the tokenizer and to its callers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -78,4 +79,27 @@ class ContextFeatures:
             encoder=None if self.encoder is None else tuple(kv.map(pick) for kv in self.encoder),
             decoder=tuple(kv.map(pick) for kv in self.decoder),
             background=None if self.background is None else pick(self.background),
+        )
+
+    @staticmethod
+    def together(contexts: "Sequence[ContextFeatures]") -> "ContextFeatures":
+        """The rows of several contexts of one tokenizer, one after the other, each stored once for every row."""
+        each = [one.select(torch.arange(one.batch)) if one.stored_codes.shape[0] > 1 else one for one in contexts]
+
+        def cat(parts: Sequence[Tensor]) -> Tensor:
+            return torch.cat([part.expand(one.batch, *part.shape[1:]) for part, one in zip(parts, each, strict=True)])
+
+        def pairs(parts: Sequence[tuple[KeysValues, ...]]) -> tuple[KeysValues, ...]:
+            return tuple(
+                KeysValues(keys=cat([one.keys for one in level]), values=cat([one.values for one in level]))
+                for level in zip(*parts, strict=True)
+            )
+
+        encoders = [one.encoder for one in each if one.encoder is not None]
+        backgrounds = [one.background for one in each if one.background is not None]
+        return ContextFeatures(
+            stored_codes=cat([one.stored_codes for one in each]),
+            encoder=pairs(encoders) if len(encoders) == len(each) else None,
+            decoder=pairs([one.decoder for one in each]),
+            background=cat(backgrounds) if len(backgrounds) == len(each) else None,
         )

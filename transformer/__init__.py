@@ -6,6 +6,7 @@ It knows nothing of frames, images, actions or what an id stands for.
 from .cache import KVCache
 from .config import TransformerConfig
 from .model import Transformer
+from .ragged import RaggedCache
 from .sampling import Sampling, choose, sample
 
-__all__ = ["KVCache", "Sampling", "Transformer", "TransformerConfig", "choose", "sample"]
+__all__ = ["KVCache", "RaggedCache", "Sampling", "Transformer", "TransformerConfig", "choose", "sample"]

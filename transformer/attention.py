@@ -14,9 +14,10 @@ from .cache import KVCache
 from .config import TransformerConfig
 from .layers import rotate
 from .linear import Linear
+from .ragged import Reserved, ReservedPart
 
 Rotation: TypeAlias = tuple[Tensor, Tensor]
-"""Cosines and sines of the new tokens' positions, each `[s, head_dim / 2]`."""
+"""Cosines and sines of the new tokens' positions, each `[s, head_dim / 2]`, or `[b, 1, s, ...]` where rows differ."""
 
 
 class Attention(nn.Module):
@@ -30,21 +31,35 @@ class Attention(nn.Module):
         self.attend = sdpa_attention if config.attention == "sdpa" else flash_attention()
 
     def forward(
-        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | None = None, layer: int = 0
+        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | Reserved | None = None, layer: int = 0
     ) -> Float[Tensor, "b s d"]:
-        """Attends over `x`, or over what `cache` holds, with the last `s` positions reserved for `x`."""
-        qkv = rearrange(self.qkv(x), "b s (three h e) -> three b h s e", three=3, h=self.heads)
+        """Attends over `x`, or over what `cache` holds, with the last positions reserved for `x`."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         query, key = rotate(qkv[:2], *rotation)
         value = qkv[2]
-        dropout = self.dropout if self.training and cache is None else 0.0
-        if cache is not None:
+        if cache is None:
+            read = self.attend(query, key, value, self.dropout if self.training else 0.0)
+        elif isinstance(cache, KVCache):
             key, value = cache.write(layer, key, value)
-        if cache is None or cache.prefix is None or not cache.prefix.own:
-            read = self.attend(query, key, value, dropout)
+            read = self._read(query, key, value, cache.prefix, layer)
         else:
-            read = branched_attention(query, key, value, cache.prefix.keys[layer], cache.prefix.values[layer])
-        out: Tensor = self.out(rearrange(read, "b h s e -> b s (h e)"))
+            queries, keys, values = (each.split(cache.sizes) for each in (query, key, value))
+            new = zip(cache.parts, queries, keys, values, strict=True)
+            read = torch.cat([self._read_part(part, q, k, v, layer) for part, q, k, v in new])
+        out: Tensor = self.out(read.transpose(1, 2).flatten(2))
         return out
+
+    def _read_part(self, part: ReservedPart, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        idle = query.shape[-2] - part.count
+        if idle:
+            query, key, value = (each[..., idle:, :] for each in (query, key, value))
+        read = self._read(query, *part.write(layer, key, value), part.prefix, layer)
+        return F.pad(read, (0, 0, idle, 0)) if idle else read
+
+    def _read(self, query: Tensor, key: Tensor, value: Tensor, prefix: KVCache | None, layer: int) -> Tensor:
+        if prefix is None or not prefix.own:
+            return self.attend(query, key, value, 0.0)
+        return branched_attention(query, key, value, prefix.keys[layer], prefix.values[layer])
 
 
 def sdpa_attention(

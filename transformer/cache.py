@@ -13,6 +13,7 @@ planner does, is right as well. Branches share what they have in common:
 Source of the shared prefix: Hydragen (Juravsky et al., arXiv 2402.05099), section 3.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -66,6 +67,20 @@ class KVCache:
         shape = (layers, batch, heads, min(capacity, max_positions), head_dim)
         keys, values = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
         return KVCache(storage=_Storage(keys, values, 0), own=0, max_positions=max_positions)
+
+    @staticmethod
+    def together(caches: "Sequence[KVCache]") -> "KVCache":
+        """The rows of several caches that hold equally many positions, one after the other, in a buffer of their own.
+
+        None may share a prefix.
+        """
+        first = caches[0]
+        assert all(each.own == first.own and each.prefix is None for each in caches)
+        largest = max(each.capacity for each in caches)
+        joined = first._allocate(sum(each.batch for each in caches), first.own, largest)
+        torch.cat([each.keys for each in caches], dim=1, out=joined.keys)
+        torch.cat([each.values for each in caches], dim=1, out=joined.values)
+        return joined
 
     @property
     def length(self) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .linear import Linear
@@ -55,12 +55,21 @@ class RotaryTable(nn.Module):
 
     def forward(self, start: int, stop: int) -> tuple[Float[Tensor, "s half"], Float[Tensor, "s half"]]:
         """Cosines and sines of positions `start:stop`, in float32."""
+        self._reach(stop)
+        cos, sin = self.table[:, start:stop].unbind()
+        return cos, sin
+
+    def at(self, positions: Int[Tensor, "b s"]) -> tuple[Float[Tensor, "b 1 s half"], Float[Tensor, "b 1 s half"]]:
+        """The same of positions that differ from row to row, for all heads alike."""
+        self._reach(int(positions.max()) + 1)
+        cos, sin = self.table[:, positions[:, None].to(self.table.device)].unbind()
+        return cos, sin
+
+    def _reach(self, stop: int) -> None:
         if self.positions < stop <= self.limit:
             self.positions = min(self.limit, 2 * stop)
             with torch.inference_mode(False):  # training may read it later
                 self.table = self._compute(self.table.device)
-        cos, sin = self.table[:, start:stop].unbind()
-        return cos, sin
 
     def _compute(self, device: torch.device) -> Float[Tensor, "2 positions half"]:
         dims = torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device)
@@ -76,7 +85,7 @@ class RotaryTable(nn.Module):
 
 
 def rotate(
-    x: Float[Tensor, "*b s e"], cos: Float[Tensor, "s half"], sin: Float[Tensor, "s half"]
+    x: Float[Tensor, "*b s e"], cos: Float[Tensor, "*r s half"], sin: Float[Tensor, "*r s half"]
 ) -> Float[Tensor, "*b s e"]:
     """Turns each pair (i, i + e/2) of a head's values by its position's angle: Hugging Face's pairing."""
     first, second = x.chunk(2, dim=-1)

@@ -1,5 +1,8 @@
 """A LLaMA-style causal transformer over token embeddings (iVideoGPT paper, arXiv 2405.15223, section 3.1)."""
 
+from collections.abc import Sequence
+from typing import overload
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,6 +13,7 @@ from .cache import KVCache
 from .config import TransformerConfig
 from .layers import RMSNorm, RotaryTable, SwiGLU
 from .linear import Linear
+from .ragged import RaggedCache, Reserved
 
 
 class Block(nn.Module):
@@ -23,7 +27,7 @@ class Block(nn.Module):
         self.ffn = SwiGLU(config.width, config.ffn_width)
 
     def forward(
-        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | None = None, layer: int = 0
+        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | Reserved | None = None, layer: int = 0
     ) -> Float[Tensor, "b s d"]:
         x = x + self.attention(self.attention_norm(x), rotation, cache, layer)
         out: Tensor = x + self.ffn(self.ffn_norm(x))
@@ -63,22 +67,38 @@ class Transformer(nn.Module):
                 f"a sequence of {length} positions is over the limit of {limit}; "
                 "shorten it, or build the transformer with larger max_positions"
             )
-        return self._run(embeddings, 0, None)
+        return self._run(embeddings, self.rotary(0, length), None)
 
+    @overload
+    def extend(self, embeddings: Tensor, cache: KVCache) -> tuple[Tensor, KVCache]: ...
+    @overload
+    def extend(
+        self, embeddings: Tensor, cache: KVCache | RaggedCache, counts: Sequence[int] | None = None
+    ) -> tuple[Tensor, KVCache | RaggedCache]: ...
     @torch.no_grad()
-    def extend(self, embeddings: Float[Tensor, "b s d"], cache: KVCache) -> tuple[Float[Tensor, "b s d"], KVCache]:
+    def extend(
+        self, embeddings: Float[Tensor, "b s d"], cache: KVCache | RaggedCache, counts: Sequence[int] | None = None
+    ) -> tuple[Float[Tensor, "b s d"], KVCache | RaggedCache]:
         """Final-norm states of `s` tokens that follow what is cached, and the cache with them added.
 
-        The given cache stays valid and may be extended again. Without gradients and without dropout; ValueError
-        beyond `max_positions`.
+        The given cache stays valid and may be extended again. Where rows differ in length, `counts` may say how many
+        tokens each row takes: the last ones, while those before them are passed over and their states mean nothing.
+        Without gradients and without dropout; ValueError beyond `max_positions`.
         """
+        new = embeddings.shape[1]
         if len(embeddings) != cache.batch:
             raise ValueError(f"{len(embeddings)} sequences cannot extend a cache of {cache.batch}; fork or select it")
-        longer = cache.reserve(embeddings.shape[1])
-        return self._run(embeddings, cache.length, longer), longer
+        if isinstance(cache, RaggedCache):
+            reserved = cache.reserve(new, counts)
+            hidden = self._run(reserved.sorted(embeddings), self.rotary.at(reserved.positions), reserved)
+            return reserved.restored(hidden), reserved.whole
+        assert counts is None
+        longer = cache.reserve(new)
+        return self._run(embeddings, self.rotary(cache.length, longer.length), longer), longer
 
-    def _run(self, x: Float[Tensor, "b s d"], start: int, cache: KVCache | None) -> Float[Tensor, "b s d"]:
-        rotation = self.rotary(start, start + x.shape[1])
+    def _run(
+        self, x: Float[Tensor, "b s d"], rotation: Rotation, cache: KVCache | Reserved | None
+    ) -> Float[Tensor, "b s d"]:
         recompute = self.config.recompute and cache is None and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
             x = checkpoint(block, x, rotation, use_reentrant=False) if recompute else block(x, rotation, cache, layer)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from ivideo.data.camera import Moves
 from ivideo.data.quarantine import Quarantine, most_common_kind, of_kind, read_or_tell
 from ivideo.data.shards import is_stored
 from ivideo.data.sources.discovery import find
@@ -32,6 +33,7 @@ def open_episodes(
     robot: str | None = None,
     colours: Literal["rgb", "bgr"] | None = None,
     placeholder: int | None = None,
+    moves: Moves | None = None,
 ) -> EpisodeStore:
     """Return every episode at a place, at one size, after checking it: the layout is found out from the files.
 
@@ -72,6 +74,8 @@ def open_episodes(
         robot: of RoboNet, only what this robot did.
         colours: "rgb" or "bgr", the order in which RLDS or RoboNet files keep colours, where it is not as is known.
         placeholder: white frames in front of a single picture, 2 by default.
+        moves: cut clips of a moving camera out of single pictures (`ivideo.data.camera`), its moves told as "words",
+            "choices" or "numbers".
 
     Raises:
         FileNotFoundError: when there is no such file or folder; it names the nearest ones.
@@ -89,6 +93,7 @@ def open_episodes(
         robot=robot,
         colours=colours,
         placeholder=placeholder,
+        moves=moves,
     )
     return read_episodes(source, options, limit=limit, seed=seed, max_damaged=max_damaged)
 

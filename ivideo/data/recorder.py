@@ -15,6 +15,7 @@ from ivideo.data.show import describe
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
 from ivideo.files import staged_folder
+from ivideo.simulate import pusht_policies, robodesk, robodesk_policies, robosuite_push
 from ivideo.simulate.metaworld import PREFIX, Demonstrator
 
 
@@ -23,16 +24,17 @@ class Record:
     """What to record."""
 
     env: str
-    """A Gymnasium id, such as ivideo/PushingTable-v0, or a Meta-World task, such as metaworld/hammer-v3."""
+    """A Gymnasium id, such as ivideo/PushingTable-v0 or ivideo/PushT-v0, or a task of Meta-World, RoboDesk or
+    robosuite, such as metaworld/hammer-v3, robodesk/push_red or robosuite/push."""
     out: str
     """Folder for the episodes, one .npz each."""
     episodes: int = 100
     """How many to record."""
     policy: Literal["random", "scripted"] = "random"
-    """random draws actions from the action space; scripted is the pushing table's mixture of policies, and for
-    Meta-World the task's demonstrator."""
+    """random draws actions from the action space; scripted is the pushing table's or PushT's mixture of
+    policies, for Meta-World and RoboDesk the task's demonstrator, and for robosuite one that pushes."""
     noise: float = 0.0
-    """Disturb Meta-World's demonstrator by up to this standard deviation, another in every episode."""
+    """Disturb the demonstrator of Meta-World or RoboDesk by up to this standard deviation, another in every episode."""
     seed: int = 0
     """Recordings with different seeds have no episode in common."""
     size: int | None = None
@@ -108,16 +110,24 @@ def _tell(episodes: int, recorded: int) -> None:
 
 
 def _policy(wanted: Record) -> Policy | None:
-    if wanted.noise and (wanted.policy == "random" or not wanted.env.startswith(PREFIX)):
-        raise ValueError(f"noise is {wanted.noise}, which only Meta-World's demonstrator takes; leave it out")
+    if wanted.noise and (wanted.policy == "random" or not wanted.env.startswith((PREFIX, robodesk.PREFIX))):
+        raise ValueError(
+            f"noise is {wanted.noise}, which only the demonstrators of Meta-World and RoboDesk take; leave it out"
+        )
     if wanted.policy == "random":
         return None
     if wanted.env.startswith(PREFIX):
         return Demonstrator(wanted.env.removeprefix(PREFIX), wanted.noise)
+    if wanted.env.startswith(robodesk.PREFIX):
+        return robodesk_policies.Demonstrator(wanted.env.removeprefix(robodesk.PREFIX), wanted.noise)
+    if wanted.env == f"{robosuite_push.PREFIX}push":
+        return robosuite_push.Pusher()
+    if wanted.env == "ivideo/PushT-v0":
+        return pusht_policies.Mixed()
     if "PushingTable" not in wanted.env:
         raise ValueError(
-            f"policy scripted plays ivideo/PushingTable-v0 and Meta-World's tasks, not {wanted.env}; pass --policy "
-            "random, or call ivideo.data.record with a policy of your own"
+            "policy scripted plays ivideo/PushingTable-v0, ivideo/PushT-v0 and the tasks of Meta-World, RoboDesk and "
+            f"robosuite, not {wanted.env}; pass --policy random, or call ivideo.data.record with a policy of your own"
         )
     from ivideo.simulate.policies import Mixed
 

@@ -39,8 +39,8 @@ def record(
     terminal; one that is truncated, or cut after `max_steps`, is not. A discrete action becomes a one-hot vector.
 
     Args:
-        env: an environment, a Gymnasium id to make one with `render_mode="rgb_array"`, or a Meta-World task such as
-            "metaworld/hammer-v3".
+        env: an environment, a Gymnasium id to make one with `render_mode="rgb_array"`, or a task of Meta-World,
+            RoboDesk or robosuite such as "metaworld/hammer-v3", "robodesk/push_red" or "robosuite/push".
         policy: what acts; None draws actions at random.
         episodes: how many to record.
         seed: decides the environment's seeds and the policy's generators.
@@ -108,10 +108,14 @@ def _episode(
 
 def _make(name: str) -> gymnasium.Env[Any, Any]:
     import ivideo.simulate  # noqa: F401  (registers the pushing table)
-    from ivideo.simulate.metaworld import PREFIX, MetaWorld
+    from ivideo.simulate import metaworld, robodesk, robosuite_push
 
-    if name.startswith(PREFIX):
-        return MetaWorld(name.removeprefix(PREFIX))
+    if name.startswith(metaworld.PREFIX):
+        return metaworld.MetaWorld(name.removeprefix(metaworld.PREFIX))
+    if name.startswith(robodesk.PREFIX):
+        return robodesk.RoboDesk(name.removeprefix(robodesk.PREFIX))
+    if name == f"{robosuite_push.PREFIX}push":
+        return robosuite_push.RobosuitePush()
     try:
         return gymnasium.make(name, render_mode="rgb_array")
     except gymnasium.error.Error as error:

@@ -246,13 +246,18 @@ def window_indices(length: int, frames: int, stride: int = 1) -> Int64[Tensor, "
     return torch.arange(0, max(length - span, 0) + 1, span)
 
 
+def frames_back(context: int, history: History) -> Int64[np.ndarray, "c"]:
+    """How many strides before the first frame after them the context frames lie, the furthest first."""
+    if history not in ("recent", "distant"):
+        raise ValueError(f'history is {history!r}; expected "recent" or "distant"')
+    places = np.arange(context - 1, -1, -1)
+    back: Int64[np.ndarray, c] = 2**places if history == "distant" else places + 1
+    return back
+
+
 def _offsets(frames: int, context: int, history: History) -> Int64[np.ndarray, "t"]:
     """Where the frames of a window lie, in strides from its first."""
-    if history == "recent":
-        return np.arange(frames)
-    if history != "distant":
-        raise ValueError(f'history is {history!r}; expected "recent" or "distant"')
-    back = 2 ** np.arange(context - 1, -1, -1)
+    back = frames_back(context, history)
     return np.concatenate([back[0] - back, back[0] + np.arange(frames - context)])
 
 

@@ -1,6 +1,5 @@
 """`ivideo play [MODEL]`: one page on this machine to live in a world model, or a film without any page."""
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +7,12 @@ from typing import TYPE_CHECKING
 from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.play.room import Rules
+from ivideo.shelf import find
+from ivideo.web import door
 
 if TYPE_CHECKING:
     from ivideo.play.dreamer import Dreamer
     from ivideo.play.starts import Starts
-
-_LARGE = 50_000_000
-"""Parameters from which on a frame is worth several threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +85,11 @@ def _serve(wanted: Play) -> int:
         raise ImportError(
             f"the page needs FastAPI and uvicorn ({error}); pip install 'ivideo[play]', or pass --record FILE"
         ) from error
-    local = server.is_local(wanted.host)
-    own = (wanted.host, f"[{wanted.host}]") if local else ()
-    rules = Rules(
-        seats=wanted.sessions,
-        idle=wanted.idle,
-        fps=wanted.fps,
-        token=None if local else secrets.token_urlsafe(16),
-        hosts=(*Rules().hosts, *own),
-        name=wanted.model,
-    )
+    find(wanted.model)  # a wrong name is said before an address is
+    token, hosts = door.guard(wanted.host)
+    rules = Rules(seats=wanted.sessions, idle=wanted.idle, fps=wanted.fps, token=token, hosts=hosts, name=wanted.model)
     taken = server.listening(wanted.host, wanted.port)
-    shown = f"[{wanted.host}]" if ":" in wanted.host else wanted.host
-    key = "" if rules.token is None else f"?token={rules.token}"
-    print(f"http://{shown}:{taken.getsockname()[1]}/{key}", flush=True)
+    print(door.address("http", wanted.host, taken, token), flush=True)
     server.run(taken, rules, lambda: _load(wanted))
     return 0
 
@@ -108,15 +97,11 @@ def _serve(wanted: Play) -> int:
 def _load(wanted: Play) -> "tuple[Dreamer, Starts]":
     from dataclasses import replace
 
-    import torch
-
     from ivideo.play.dreamer import Dreamer
     from ivideo.play.starts import Starts
-    from ivideo.world_model import WorldModel
+    from ivideo.web.loading import load_to_serve
 
-    model = WorldModel.from_pretrained(wanted.model, device=wanted.device)
-    if wanted.threads or sum(each.numel() for each in model.parameters()) < _LARGE:
-        torch.set_num_threads(wanted.threads or 1)  # of the thread that will compute, which is this one
+    model = load_to_serve(wanted.model, device=wanted.device, threads=wanted.threads)
     usual = model.config.sampling
     dreamer = Dreamer(
         model=model,

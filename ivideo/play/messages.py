@@ -6,57 +6,13 @@ the bytes. Nothing that comes in is trusted: what is not as described is a Value
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-MOST_BYTES = 1 << 20
-"""Of a message that comes in."""
+from ivideo.web.message import MOST_BYTES as MOST_BYTES
+from ivideo.web.message import Message as Message
+
 _HEAD = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """What somebody at the page wants."""
-
-    do: str
-    fields: Mapping[str, Any]
-    payload: bytes = b""
-
-    def whole(self, name: str, *, least: int = 0, most: int = 2**31) -> int:
-        """A whole number within limits."""
-        value = self.fields.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"{name} is {_shown(value)}; expected a whole number from {least} to {most}")
-        return value
-
-    def numbers(self, name: str, count: int) -> tuple[float, ...]:
-        """So many finite numbers."""
-        value = self.fields.get(name)
-        if not isinstance(value, list) or len(value) != count:
-            raise ValueError(f"{name} is {_shown(value)}; expected a list of {count} numbers")
-        return tuple(_finite(name, each) for each in value)
-
-    def number(self, name: str, *, least: float, most: float) -> float:
-        """A finite number within limits."""
-        value = _finite(name, self.fields.get(name))
-        if not least <= value <= most:
-            raise ValueError(f"{name} is {value:g}; expected {least:g} to {most:g}")
-        return value
-
-    def word(self, name: str, among: Sequence[str]) -> str:
-        """One of some words."""
-        value = self.fields.get(name)
-        if not isinstance(value, str) or value not in among:
-            raise ValueError(f"{name} is {_shown(value)}; expected one of {', '.join(among)}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        """True or false."""
-        value = self.fields.get(name)
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} is {_shown(value)}; expected true or false")
-        return value
 
 
 def read(given: str | bytes) -> Message:
@@ -95,12 +51,6 @@ def unpack(message: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(message[_HEAD : _HEAD + length]), message[_HEAD + length :]
 
 
-def _finite(name: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e9 and math.isfinite(value):
-        return float(value)
-    raise ValueError(f"{name} holds {_shown(value)}; expected finite numbers, at most 1e9")
-
-
 def _no_constant(name: str) -> object:
     raise ValueError(f"{name} is no number that JSON knows")
 
@@ -111,11 +61,3 @@ def _sendable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _sendable(each) for key, each in value.items()}
     return [_sendable(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _shown(value: object) -> str:
-    """A value as it may be repeated to whoever sent it: short."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**18:
-        return "a huge number"
-    shown = json.dumps(value) if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
-    return shown if len(shown) <= 40 else f"{shown[:36]} ..."

@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from ivideo.web.door import LOCAL_HOSTS
+
 if TYPE_CHECKING:
     from ivideo.play.dreamer import Dreamer
     from ivideo.play.session import Session
@@ -26,7 +28,7 @@ class Rules:
     """Frames a second while time goes on."""
     token: str | None = None
     """Whoever comes must know this; None asks nobody."""
-    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    hosts: tuple[str, ...] = LOCAL_HOSTS
     """Under which names the server may be addressed, when it asks for no token: other sites' names for this machine
     are no way in."""
     name: str = ""

@@ -18,12 +18,11 @@ from fastapi import WebSocket, WebSocketDisconnect
 from ivideo.play import messages
 from ivideo.play.messages import Message
 from ivideo.play.room import Room
+from ivideo.web.door import ENDED
 
 if TYPE_CHECKING:
     from ivideo.play.session import Session
 
-ENDED = 4000
-"""Code with which a connection is closed that was quiet for too long, or takes nothing."""
 SOURCES = ("dream", "truth")
 _DONE = object()
 _PATIENCE = 20.0

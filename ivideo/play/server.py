@@ -6,30 +6,26 @@ page opens is refused, as is a name for this machine that is not its own.
 
 import base64
 import hashlib
-import hmac
 import re
 import socket
 from collections.abc import Callable
 from importlib import resources
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
-import uvicorn
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 
-from ivideo.play.messages import MOST_BYTES
 from ivideo.play.room import Room, Rules
-from ivideo.play.seat import ENDED as ENDED
 from ivideo.play.seat import Seat
+from ivideo.web import running
+from ivideo.web.door import ENDED as ENDED
+from ivideo.web.door import FULL, REFUSED, refusal
+from ivideo.web.door import is_local as is_local
+from ivideo.web.door import listening as listening
 
 if TYPE_CHECKING:
     from ivideo.play.dreamer import Dreamer
     from ivideo.play.starts import Starts
-
-REFUSED, FULL = 4003, 4008
-"""Codes with which a connection is closed at once."""
 
 
 def make_app(room: Room) -> FastAPI:
@@ -68,20 +64,6 @@ def make_app(room: Room) -> FastAPI:
     return app
 
 
-def refusal(rules: Rules, headers: "object", token: str | None) -> str:
-    """Why somebody may not come in; empty where they may."""
-    get: Callable[..., str] = headers.get  # type: ignore[attr-defined]  # of either kind of request
-    host, origin = get("host", ""), get("origin", "")
-    if rules.token is not None:
-        if not hmac.compare_digest((token or "").encode(), rules.token.encode()):
-            return "the token is missing or wrong; open the address that was printed"
-    elif re.sub(r":\d+$", "", host) not in rules.hosts:
-        return "this server is not known under that name; open the address that was printed"
-    if origin and urlsplit(origin).netloc != host:
-        return "another site's page may not connect"
-    return ""
-
-
 def policy(page: str) -> str:
     """The Content-Security-Policy of a page: its own script and style, its own connection, nothing else."""
     hashes = {}
@@ -94,49 +76,10 @@ def policy(page: str) -> str:
     )
 
 
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that takes connections from now on; OSError that names a place which cannot be had."""
-    try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((place[0], port), family=family, backlog=128)
-    except OSError as error:
-        raise OSError(f"cannot listen at {host}:{port} ({error}); pass another --port, or 0 for a free one") from error
-
-
 def run(taken: socket.socket, rules: Rules, load: "Callable[[], tuple[Dreamer, Starts]]") -> None:
     """Serve until interrupted; raises what loading raises."""
     room = Room(load, rules)
-    config = uvicorn.Config(
-        make_app(room),
-        log_level="critical",
-        ws_max_size=4 * MOST_BYTES,  # up to there it is answered, and the session goes on
-        ws_max_queue=8,
-        ws_ping_interval=5,
-        ws_ping_timeout=5,
-        ws_per_message_deflate=False,
-        timeout_graceful_shutdown=2,
-        server_header=False,
-    )
-    server = uvicorn.Server(config)
-
-    def check(_: object) -> None:
-        if room.loaded.exception() is not None:
-            server.should_exit = True
-
-    room.loaded.add_done_callback(check)
     try:
-        server.run(sockets=[taken])
+        running.run(make_app(room), taken, room.loaded)
     finally:
         room.close()
-    if room.loaded.done() and (failed := room.loaded.exception()) is not None:
-        raise failed

@@ -1,6 +1,7 @@
 """Pictures of the pushing table, drawn in NumPy with soft edges, so that motion of a part of a pixel shows."""
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -27,27 +28,45 @@ GOAL_COLOUR: Colour = (158, 200, 172)
 PUSHER_COLOUR: Colour = (58, 60, 68)
 DISC_COLOUR: Colour = (213, 94, 0)
 SQUARE_COLOUR: Colour = (0, 114, 178)
+MARK_RADIUS = 4.0
 
 
-def render(state: TableState, size: int = 64) -> UInt8[np.ndarray, "h w 3"]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What a table looks like where it is not as usual; nothing of it changes how anything moves."""
+
+    pusher: Colour = PUSHER_COLOUR
+    disc: Colour = DISC_COLOUR
+    square: Colour = SQUARE_COLOUR
+    goal: Colour = GOAL_COLOUR
+    marks: tuple[tuple[Point, Colour], ...] = ()
+    """Round spots painted on the table, no obstacles."""
+
+
+USUAL = Look()
+
+
+def render(state: TableState, size: int = 64, look: Look = USUAL) -> UInt8[np.ndarray, "h w 3"]:
     """Draw a state as an RGB frame `[size size 3]`, edges anti-aliased so that sub-pixel motion shows."""
-    frame = background(size, state.goal).copy()
+    frame = background(size, state.goal, look).copy()
     scale = size / TABLE
-    _paint_disc(frame, state.disc, DISC_RADIUS, DISC_COLOUR, scale)
-    _paint_square(frame, state.square, SQUARE_HALF, SQUARE_COLOUR, scale)
-    _paint_disc(frame, state.pusher, PUSHER_RADIUS, PUSHER_COLOUR, scale)
+    _paint_disc(frame, state.disc, DISC_RADIUS, look.disc, scale)
+    _paint_square(frame, state.square, SQUARE_HALF, look.square, scale)
+    _paint_disc(frame, state.pusher, PUSHER_RADIUS, look.pusher, scale)
     return frame
 
 
 @lru_cache(maxsize=64)
-def background(size: int, goal: Point) -> UInt8[np.ndarray, "h w 3"]:
-    """Draw what does not move: the table, its walls and the goal. Cached and therefore read-only."""
+def background(size: int, goal: Point, look: Look = USUAL) -> UInt8[np.ndarray, "h w 3"]:
+    """Draw what does not move: the table, its walls, the goal and marks. Cached and therefore read-only."""
     scale = size / TABLE
     inside = _span(TABLE / 2, TABLE / 2 - WALL, np.arange(size), scale)
     frame = np.empty((size, size, 3), np.uint8)
     frame[:] = WALL_COLOUR
     _blend(frame, np.outer(inside, inside), TABLE_COLOUR)
-    _paint_disc(frame, goal, GOAL_RADIUS, GOAL_COLOUR, scale)
+    _paint_disc(frame, goal, GOAL_RADIUS, look.goal, scale)
+    for place, colour in look.marks:
+        _paint_disc(frame, place, MARK_RADIUS, colour, scale)
     frame.flags.writeable = False
     return frame
 

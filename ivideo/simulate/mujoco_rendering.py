@@ -27,8 +27,8 @@ class ModelRenderer:
         visual.global_.offwidth = max(visual.global_.offwidth, size)  # where frames are drawn before they are fetched
         visual.global_.offheight = max(visual.global_.offheight, size)
 
-    def draw(self, data: Any, camera: str | int) -> UInt8[np.ndarray, "h w 3"]:
-        """The frame that a camera sees."""
+    def draw(self, data: Any, camera: Any) -> UInt8[np.ndarray, "h w 3"]:
+        """The frame that a camera sees: its name, its number, or MuJoCo's own object."""
         if self._renderer is None:
             self._renderer = self._mujoco.Renderer(self._model, self._size, self._size)
             # Registered after MuJoCo's own farewell to the driver, so called before it: later would print a traceback.

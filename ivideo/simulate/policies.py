@@ -99,7 +99,7 @@ class Pusher:
         self._left -= 1
         if self._pushed is None:
             return self._wander(observation, info, rng)
-        return _unsteady(_push(state, self._pushed, self._place), self.noise, rng)
+        return unsteady(press(state, self._pushed, self._place), self.noise, rng)
 
     def _arrived(self, state: TableState) -> bool:
         if self._pushed is None:
@@ -127,7 +127,7 @@ class GoalPusher:
         self, observation: UInt8[np.ndarray, "h w 3"], info: dict[str, Any], rng: np.random.Generator
     ) -> Float32[np.ndarray, "2"]:
         state: TableState = info["state"]
-        return _unsteady(_push(state, "disc", state.goal), self.noise, rng)
+        return unsteady(press(state, "disc", state.goal), self.noise, rng)
 
 
 class Mixed:
@@ -160,8 +160,8 @@ class Mixed:
         return self._chosen(observation, info, rng)
 
 
-def _push(state: TableState, pushed: Literal["disc", "square"], place: Point) -> Point:
-    """Return the action that pushes an object towards a place: go behind it, then press."""
+def press(state: TableState, pushed: Literal["disc", "square"], place: Point) -> Point:
+    """Return the action that pushes an object towards a place: go behind it, then press; may exceed 1."""
     target, reach = (state.disc, _ROUND_DISC) if pushed == "disc" else (state.square, _ROUND_SQUARE)
     way = _unit(target, place)
     from_target = (state.pusher[0] - target[0], state.pusher[1] - target[1])
@@ -211,6 +211,6 @@ def _along(start: Point, way: Point, distance: float) -> Point:
     return start[0] + way[0] * distance, start[1] + way[1] * distance
 
 
-def _unsteady(action: Point, noise: float, rng: np.random.Generator) -> Float32[np.ndarray, "2"]:
+def unsteady(action: Point, noise: float, rng: np.random.Generator) -> Float32[np.ndarray, "2"]:
     noisy = np.asarray(action) + noise * rng.standard_normal(2)
     return np.clip(noisy, -1.0, 1.0).astype(np.float32)

@@ -20,6 +20,13 @@ def controls(model: WorldModel, domain: str | None) -> int:
     return next(each.action_dim for each in model.embodiments.domains if each.name == domain)
 
 
+def action_space(model: WorldModel, domain: str | None) -> gymnasium.spaces.Box | gymnasium.spaces.Discrete:
+    """[-1, 1] in every control, or the choices of a domain that has some."""
+    size = controls(model, domain)
+    choices = [each.count for each in model.embodiments.domains if each.name == domain and each.count]
+    return gymnasium.spaces.Discrete(choices[0]) if choices else gymnasium.spaces.Box(-1.0, 1.0, (size,), np.float32)
+
+
 def observation_space(model: WorldModel, observations: Observations) -> gymnasium.spaces.Box:
     """Frames `[h w 3]`, or the codes of one `[m]`."""
     size, layout = model.tokenizer.config.resolution, model.layout

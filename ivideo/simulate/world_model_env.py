@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
 from ivideo.simulate.play_log import PlayLog
-from ivideo.simulate.spaces import Observations, controls, observation_space
+from ivideo.simulate.spaces import Observations, observation_space
+from ivideo.simulate.spaces import action_space as free_space
+from ivideo.simulate.turns import Ask, Turn, alone
 from ivideo.simulate.worlds import Group, Rewarder, Seen, Snapshot, Worlds
 from ivideo.world_model import WorldModel
 from transformer import Sampling
@@ -56,6 +58,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         threshold: float = 0.5,
         sampling: Sampling | None = None,
         domain: str | None = None,
+        tile: int = 0,
         device: str = "cpu",
         render_mode: str | None = None,
     ) -> None:
@@ -67,11 +70,13 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             num_envs: how many.
             horizon: steps after which an episode is truncated.
             observations: "pixels", or "tokens" to leave decoding to `render`.
-            action_space: of a single environment; None is [-1, 1] in every control.
+            action_space: of a single environment; None is [-1, 1] in every control, or the domain's choices.
             reward: rewards of frames `[b 3 h w]`, for a model without a reward head.
             threshold: probability of termination above which an episode is terminated.
             sampling: how tokens are drawn; None is the model's own way.
             domain: whose actions they are, for a model of several domains.
+            tile: compute always so many environments at once, so that each is bit for bit the same in any number of
+                them; 0 computes all at once, which is faster. See `Worlds`.
             device: where to compute, for a model that is loaded here.
             render_mode: "rgb_array", or None.
         """
@@ -92,12 +97,12 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             reward=reward,
             sampling=sampling,
             domain=domain,
+            tile=tile,
         )
         self.num_envs, self.horizon, self.observations, self.threshold = num_envs, horizon, observations, threshold
         self.render_mode = render_mode
         self.single_observation_space = observation_space(model, observations)
-        free = gymnasium.spaces.Box(-1.0, 1.0, (controls(model, domain),), np.float32)
-        self.single_action_space = action_space or free
+        self.single_action_space = action_space or free_space(model, domain)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
@@ -116,29 +121,42 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Begin all environments anew, or those of `options={"reset_mask": ...}`; one seed, or one for each."""
+        return alone(self.worlds, self.resetting(seed, options))
+
+    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
+        """Let every environment go on under its action; those that have ended begin anew."""
+        return alone(self.worlds, self.stepping(actions))
+
+    def resetting(
+        self, seed: int | Sequence[int | None] | None, options: dict[str, Any] | None
+    ) -> Turn[tuple[Array, dict[str, Any]]]:
+        """`reset`, with what it computes left to whoever takes its turn."""
         seeds = [None] * self.num_envs if seed is None else seed
         if isinstance(seeds, int):
             seeds = [seeds + index for index in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds are given for {self.num_envs} environments; expected one for each")
+        mask = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)), bool)
+        which = tuple(np.flatnonzero(mask).tolist())
+        if not self._begun and len(which) < self.num_envs:
+            raise ValueError("only some environments are to be reset, before all of them have begun; reset all of them")
         for index, each in enumerate(seeds):
             if each is not None:
                 self._generators[index] = np.random.default_rng(each)
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        which = np.flatnonzero(np.asarray(mask, bool)).tolist()
-        if not self._begun and len(which) < self.num_envs:
-            raise ValueError("only some environments are to be reset, before all of them have begun; reset all of them")
-        self._begun = True
         if self.log is not None:
             states = [dict(each.bit_generator.state) for each in self._generators]
-            self.log.events.append({"mask": np.asarray(mask, bool).tolist(), "generators": states})
+            self.log.events.append({"mask": mask.tolist(), "generators": states})
+        answer = yield Ask(beginning=which, generators=tuple(self._generators[index] for index in which))
+        self._begun = True
         rows = self._empty()
-        self._begin(which, rows)
-        self._latest[which] = rows.observations[which]
+        self._groups = self.worlds.without(self._groups, which)
+        self._begin(answer.begun, rows)
+        where = list(which)
+        self._latest[where] = rows.observations[where]
         return self._latest.copy(), {}
 
-    def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """Let every environment go on under its action; those that have ended begin anew."""
+    def stepping(self, actions: Array) -> Turn[tuple[Array, Array, Array, Array, dict[str, Any]]]:
+        """`step`, with what it computes left to whoever takes its turn."""
         if not self._begun:
             raise gymnasium.error.ResetNeeded("step was called before reset; reset the environment first")
         given = torch.as_tensor(np.asarray(actions, dtype=np.float32))
@@ -148,15 +166,22 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             raise ValueError("actions hold NaN or infinite values; expected finite numbers")
         if self.log is not None:
             self.log.events.append({"actions": given.tolist()})
+        given = given.reshape(self.num_envs, -1)
+        ended = tuple(index for index in range(self.num_envs) if self._over[index])
+        going = self.worlds.without(self._groups, ended)
+        answer = yield Ask(
+            going=going,
+            actions=given[[member for group in going for member in group.members]],
+            beginning=ended,
+            generators=tuple(self._generators[index] for index in ended),
+        )
         rows = self._empty()
-        ended = [index for index in range(self.num_envs) if self._over[index]]
-        groups = []
-        for group in self.worlds.without(self._groups, ended):
-            after, seen = self.worlds.advance(group, given[list(group.members)])
-            groups.append(after)
+        self._groups = ()
+        if answer.gone is not None:
+            group, seen = answer.gone
+            self._groups = (group,)
             self._take(group.members, seen, rows)
-        self._groups = tuple(groups)
-        self._begin(ended, rows)
+        self._begin(answer.begun, rows)
         self._latest = rows.observations.copy()
         return rows.observations, rows.rewards, rows.terminated, rows.truncated, rows.infos()
 
@@ -205,13 +230,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
         forked.num_envs, forked.log = self.num_envs * n, None
         forked.observation_space = batch_space(self.single_observation_space, forked.num_envs)
         forked.action_space = batch_space(self.single_action_space, forked.num_envs)
-        forked._groups = tuple(
-            Group(
-                members=tuple(member * n + branch for member in group.members for branch in range(n)),
-                state=group.state.fork(n),
-            )
-            for group in self._groups
-        )
+        forked._groups = tuple(self.worlds.fork(group, n) for group in self._groups)
         forked._shown = self._shown.repeat_interleave(n, dim=0)
         forked._latest = self._latest.repeat(n, axis=0)
         forked._steps = [steps for steps in self._steps for _ in range(n)]
@@ -224,15 +243,14 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
 
     # ----------------------------------------------------------------------------------------------------- within
 
-    def _begin(self, which: Sequence[int], rows: "_Rows") -> None:
-        if not which:
+    def _begin(self, begun: "tuple[Group, Seen] | None", rows: "_Rows") -> None:
+        if begun is None:
             return
-        kept = self.worlds.without(self._groups, which)
-        group, seen = self.worlds.begin(which, [self._generators[index] for index in which])
-        self._groups = (*kept, group)
-        for index in which:
+        group, seen = begun
+        self._groups = (*self._groups, group)
+        for index in group.members:
             self._steps[index], self._over[index] = 0, False
-        self._show(which, seen, rows)
+        self._show(group.members, seen, rows)
 
     def _take(self, members: Sequence[int], seen: Seen, rows: "_Rows") -> None:
         self._show(members, seen, rows)

@@ -108,9 +108,10 @@ def _folder(root: Path, options: Options) -> list[Item]:
     items += _records(records, options)
     if not items:  # beside episodes, pictures only show what is in them
         items = [
-            Item(layout=pictures.LAYOUT, path=folder.path / name, name=stem(folder.prefix + name))
+            item
             for folder, names in shown
             for name in names
+            for item in pictures.items(folder.path / name, stem(folder.prefix + name), options)
         ]
     if not items and not sets:
         pickles = sorted(kind for kind in kinds if kind in PICKLE_SUFFIXES)
@@ -141,7 +142,7 @@ def _file(path: Path, options: Options) -> list[Item]:
     if kind in RECORD_SUFFIXES:
         return _records([(path, path.stem)], options)
     if kind in pictures.SUFFIXES:
-        return [Item(layout=pictures.LAYOUT, path=path, name=path.stem)]
+        return pictures.items(path, path.stem, options)
     why = "pickles are refused, they could run code when read" if kind in PICKLE_SUFFIXES else "unknown kind"
     raise ValueError(f"{path}: {why}; expected {EXPECTED}")
 

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ivideo.data.camera import Moves
 from ivideo.episode import Episode
 from ivideo.resizing import resize
 
@@ -36,6 +37,8 @@ class SourceOptions:
     """The order in which RLDS or RoboNet files keep colours; null for what is known."""
     placeholder: int | None = None
     """White frames in front of a single picture; null for 2."""
+    moves: Moves | None = None
+    """Cut clips of a moving camera out of single pictures, and tell its moves as words, choices or numbers."""
 
 
 OPTIONAL = tuple(field.name for field in fields(SourceOptions))

@@ -25,7 +25,7 @@ from ivideo.evaluation.metrics.pixels import changed_psnr, psnr
 from ivideo.evaluation.series import COPY, PREDICTION, Series
 from ivideo.state import Branch, RolloutState
 from ivideo.world_model import WorldModel
-from transformer import Sampling
+from transformer import KVCache, Sampling
 
 FORCED = "teacher-forced"
 """The source of frames that are predicted from the true ones before them."""
@@ -58,6 +58,7 @@ def teacher_forced(
     """
     state, codes = truth.start, []
     if guidance:
+        assert isinstance(state.cache, KVCache)
         state = replace(state, untold=Branch(cache=state.cache, unread=None))
     told = steps(model, case, case.actions if actions is None else actions)
     for place, (frame, action) in enumerate(zip(truth.codes.unbind(dim=1), told, strict=True)):
@@ -73,6 +74,7 @@ def teacher_forced(
 def _given_up(state: RolloutState) -> RolloutState:
     """The state without what a step has written behind it, which nobody reads any more: going on copies nothing."""
     untold = state.untold
+    assert isinstance(state.cache, KVCache)
     if untold is not None:
         untold = replace(untold, cache=untold.cache.rewind(untold.cache.length))
     return replace(state, cache=state.cache.rewind(state.cache.length), untold=untold)

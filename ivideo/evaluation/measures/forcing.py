@@ -25,6 +25,7 @@ def read(
     """
     state, actions = with_room(model, state), row_actions(model, state, action)
     told = state.told(actions)
+    assert isinstance(state.cache, KVCache)
     hidden, cache, last = _extended(model, state, codes, told, state.cache, state.unread)
     untold = state.untold
     if untold is not None:

@@ -17,12 +17,11 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from ivideo.simulate.drawing import DISC_COLOUR, PUSHER_COLOUR, SQUARE_COLOUR, background
+from ivideo.simulate.drawing import USUAL, Look, background
 from ivideo.simulate.motion import DISC_RADIUS, PUSHER_RADIUS, SQUARE_HALF, TABLE, WALL, Point, TableState
 
 SHAPES = ("pusher", "disc", "square")
 
-_COLOURS = torch.tensor([PUSHER_COLOUR, DISC_COLOUR, SQUARE_COLOUR], dtype=torch.float32) / 255.0
 _AREAS = torch.tensor([np.pi * PUSHER_RADIUS**2, np.pi * DISC_RADIUS**2, 4.0 * SQUARE_HALF**2], dtype=torch.float32)
 _REACH = (PUSHER_RADIUS, DISC_RADIUS, SQUARE_HALF)
 _TOLERANCE = 0.25  # distance in RGB, of at most sqrt(3), beyond which a pixel resembles no blend
@@ -41,31 +40,34 @@ class Detections:
     """Area found around the centre, as a share of the whole shape's area."""
 
 
-def detect(frames: UInt8[Tensor, "*batch 3 h w"] | Float[Tensor, "*batch 3 h w"], goal: Point) -> Detections:
+def detect(
+    frames: UInt8[Tensor, "*batch 3 h w"] | Float[Tensor, "*batch 3 h w"], goal: Point, look: Look = USUAL
+) -> Detections:
     """Find the pusher and the objects in frames of a table whose goal is painted at `goal`."""
     if frames.shape[-1] != frames.shape[-2] or frames.shape[-3] != 3:
         raise ValueError(f"frames are {list(frames.shape)}; expected square RGB frames of the table, [... 3 size size]")
     batch, size = frames.shape[:-3], frames.shape[-1]
     pixels = frames.reshape(-1, 3, size, size)
-    found = [_find(chunk, goal) for chunk in pixels.split(_CHUNK)]  # a chunk bounds the memory, not the result
+    found = [_find(chunk, goal, look) for chunk in pixels.split(_CHUNK)]  # a chunk bounds the memory, not the result
     positions = torch.cat([position for position, _ in found]) * (TABLE / size)
     areas = torch.cat([area for _, area in found]) * (TABLE / size) ** 2 / _AREAS.to(pixels.device)
     return Detections(positions=positions.reshape(*batch, 3, 2), areas=areas.reshape(*batch, 3))
 
 
-def _find(pixels: Tensor, goal: Point) -> tuple[Float32[Tensor, "n 3 2"], Float32[Tensor, "n 3"]]:
+def _find(pixels: Tensor, goal: Point, look: Look) -> tuple[Float32[Tensor, "n 3 2"], Float32[Tensor, "n 3"]]:
     """Return the centres and areas of all shapes, in pixels."""
     pixels = pixels.float() / 255.0 if pixels.dtype == torch.uint8 else pixels.float().clamp(0.0, 1.0)
-    shares = _shares(pixels, goal)
+    shares = _shares(pixels, goal, look)
     found = [_gather(shares[:, k], reach * pixels.shape[-1] / TABLE) for k, reach in enumerate(_REACH)]
     return torch.stack([centre for centre, _ in found], dim=1), torch.stack([area for _, area in found], dim=1)
 
 
-def _shares(pixels: Float32[Tensor, "n 3 h w"], goal: Point) -> Float32[Tensor, "n 3 h w"]:
+def _shares(pixels: Float32[Tensor, "n 3 h w"], goal: Point, look: Look) -> Float32[Tensor, "n 3 h w"]:
     """Return how much of every pixel each shape covers."""
     size = pixels.shape[-1]
-    base = _base(size, goal).to(pixels.device)
-    way = rearrange(_COLOURS.to(pixels.device), "k c -> k c 1 1") - base  # from the background to each shape's colour
+    base = _base(size, goal, look).to(pixels.device)
+    colours = torch.tensor([look.pusher, look.disc, look.square], dtype=torch.float32) / 255.0
+    way = rearrange(colours.to(pixels.device), "k c -> k c 1 1") - base  # from the background to each shape's colour
     length = way.square().sum(dim=1)
     offset = pixels - base
     along = torch.einsum("nchw,kchw->nkhw", offset, way)
@@ -99,8 +101,8 @@ def _gather(share: Float32[Tensor, "n h w"], reach: float) -> tuple[Float32[Tens
 
 
 @lru_cache(maxsize=8)
-def _base(size: int, goal: Point) -> Float32[Tensor, "3 h w"]:
-    return rearrange(torch.tensor(background(size, goal)).float() / 255.0, "h w c -> c h w")
+def _base(size: int, goal: Point, look: Look) -> Float32[Tensor, "3 h w"]:
+    return rearrange(torch.tensor(background(size, goal, look)).float() / 255.0, "h w c -> c h w")
 
 
 @lru_cache(maxsize=8)
