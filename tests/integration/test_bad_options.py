@@ -79,8 +79,14 @@ def test_what_is_misspelt_or_missing(refuse: Refuse, command: str, words: str) -
         (f"data record {TABLE} new --max_steps 0", "max_steps is 0; expected at least 1"),
         (f"data record {TABLE} new --policy expert", "policy is 'expert'; expected 'random' or 'scripted'"),
         ("data record ivideo/PushingTabel-v0 new", "Did you mean: `PushingTable`?"),
-        ("data record CartPole-v1 new --policy scripted", "policy scripted plays ivideo/PushingTable-v0 and"),
-        ("data record CartPole-v1 new --noise 0.5", "noise is 0.5, which only Meta-World's demonstrator takes"),
+        (
+            "data record CartPole-v1 new --policy scripted",
+            "policy scripted plays ivideo/PushingTable-v0, ivideo/PushT-v0 and",
+        ),
+        (
+            "data record CartPole-v1 new --noise 0.5",
+            "noise is 0.5, which only the demonstrators of Meta-World and RoboDesk take",
+        ),
         ("convert model new --dtype float8", "dtype is 'float8'; expected 'float32', 'float16' or 'bfloat16'"),
         ("train tokenizer --loop.steps many", "loop.steps is 'many'; expected int or null"),
         ("train tokenizer --config untyped.yaml", "loop.steps is 'many' in untyped.yaml; expected int or null"),

@@ -336,7 +336,9 @@ def test_the_verb_says_an_address_at_once_and_what_is_wrong_in_a_line(
     assert "/?token=" in address
     assert took < 5
     assert main(["play", "no-such-model"]) == 2
-    assert "no model" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "no model" in said.err
+    assert said.out == ""  # no address of a server that never was
 
 
 def test_a_film_is_recorded_without_a_page(

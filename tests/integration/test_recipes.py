@@ -26,14 +26,15 @@ SMALL, MEDIUM = 138_434_304, 436_261_888
 ONE_FRAME, TWO_FRAMES, LARGE = 113_831_494, 114_159_174, 310_472_774
 TOKENIZERS = {
     "bair64": ONE_FRAME, "metaworld": 812_464, "oxe256": LARGE, "oxe64": TWO_FRAMES, "oxe64_goal": TWO_FRAMES,
-    "pushing_table": 812_464, "pushing_table_quick": 812_464, "robonet256": LARGE, "robonet64": TWO_FRAMES,
-    "small_robots": 812_464, "vp2_robodesk64": TWO_FRAMES, "vp2_robosuite64": TWO_FRAMES,
+    "pushing_table": 812_464, "pushing_table_quick": 812_464, "pusht": 812_464, "robonet256": LARGE,
+    "robonet64": TWO_FRAMES, "small_robots": 812_464, "vp2_robodesk64": TWO_FRAMES, "vp2_robosuite64": TWO_FRAMES,
 }  # fmt: skip
 """Parameters; the released 64 px and 256 px checkpoints have 114,159,174 and 310,472,774."""
 WORLD_MODELS = {
     "bair64": (SMALL, 0), "bair64_action": (SMALL, 5 * 768), "metaworld": (894_592, 160_193), "oxe256": (SMALL, 0),
     "oxe64": (SMALL, 0), "oxe64_goal": (SMALL, 0), "oxe64_medium": (MEDIUM, 0), "pushing_table": (960_128, 159_809),
     "pushing_table_longer": (960_128, 159_809), "pushing_table_quick": (894_592, 159_809),
+    "pusht": (960_128, 159_809),
     "robonet256": (SMALL, 6 * 768), "robonet64": (SMALL, 6 * 768), "small_robots": (894_592, 164_928),
     "vp2_robodesk64": (SMALL, 6 * 768), "vp2_robosuite64": (SMALL, 5 * 768),
 }  # fmt: skip

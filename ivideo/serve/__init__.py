@@ -1,0 +1,1 @@
+"""A world model for many at once, over the network: `ivideo serve`, and the environments that its clients see."""
