@@ -27,3 +27,24 @@ def returns(argv: list[str]) -> int:
     from rl.imagination.command import main
 
     return main(argv)
+
+
+def clone(argv: list[str]) -> int:
+    """imitate demonstrations from pixels, and learn how many steps they had left"""
+    from rl.reinforce.cloning import main
+
+    return main(argv)
+
+
+def reinforce(argv: list[str]) -> int:
+    """go on learning in the world model, with the steps that are left as reward"""
+    from rl.reinforce.command import main
+
+    return main(argv)
+
+
+def hindsight(argv: list[str]) -> int:
+    """learn to reach goals from chained instructions that the world model imagines"""
+    from rl.hindsight.command import main
+
+    return main(argv)
