@@ -3,13 +3,14 @@
 import json
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -26,8 +27,9 @@ from ivideo.planning.mppi import MPPI
 from ivideo.planning.objectives import Objective
 from ivideo.planning.results import Row, markdown, rich, rows
 from ivideo.planning.shooting import RandomShooting
-from ivideo.planning.table_dynamics import TableDynamics
-from ivideo.planning.table_task import Goals, instances
+from ivideo.planning.table_task import Goals
+from ivideo.planning.tasks.opening import check_task, open_task
+from ivideo.planning.tasks.task import PlanningTask
 from ivideo.planning.trial import Footage, ModelSight, Remembered, Sight, Trial, TrueSight, Who, run_trial
 from ivideo.planning.trial_folder import TrialFolder
 from ivideo.planning.wanted import Wanted
@@ -36,6 +38,7 @@ from ivideo.video import grid, write_video
 from ivideo.world_model import Precision, WorldModel
 
 TRIALS = "trials"
+INSTANCES = "instances.npz"
 _CHANGEABLE = ("out", "overwrite", "device", "instances", "videos", "who")
 """Settings that may be others when planning goes on."""
 
@@ -46,14 +49,20 @@ class Planning:
 
     model: str
     """A folder, a packaged model or a Hugging Face Hub id."""
-    task: Literal["pushing_table"] = "pushing_table"
-    """What to do: bring the table's disc where a goal image shows it."""
+    task: str = "pushing_table"
+    """What to do until the camera sees a goal image: pushing_table, pusht, metaworld/reach-v3, metaworld/push-v3,
+    robosuite/push, or VP2's robodesk/push_red, push_green, push_blue, open_slide, open_drawer, upright_block_off_table
+    and flat_block_off_table; all but the first need an extra of their name."""
     goals: Goals = "place"
-    """Where the disc has to go: any "place" on the table, or into the "painted" goal."""
+    """Where the table's disc or PushT's T has to go: any "place", or into the "painted" one."""
     who: tuple[Who, ...] = ("simulator", "model", "random")
-    """Whose futures to plan with: the simulator itself (the upper bound), the model, or nobody's (random actions)."""
+    """Whose futures to plan with: the simulator itself (the upper bound), the model, or nobody's (random actions).
+    Without the model, one of any actions will do: only the size of its frames counts."""
     instances: int = 50
     """Things to do."""
+    instances_from: str | None = None
+    """File of the instances, such as the instances.npz that --out keeps, or one of VP2's for RoboDesk; null makes them
+    from seeds."""
     seed: int = 0
     """Of the instances and of all that is drawn."""
     within: int = 8
@@ -62,6 +71,8 @@ class Planning:
     """Actions that there are for each."""
     every: int = 1
     """Actions that are carried out before the next decision."""
+    idle: int = 0
+    """Actions of zeros before the first decision, among `steps`; VP2 takes two."""
     planner: MPPI | CEM | ICEM | RandomShooting = field(default_factory=MPPI)
     """How plans are found."""
     objective: Wanted = field(default_factory=Wanted)
@@ -80,11 +91,12 @@ class Planning:
     """How the transformer's weights are held."""
 
     def __post_init__(self) -> None:
-        check_least(self, instances=1, seed=0, every=1, videos=0)
+        check_least(self, instances=1, seed=0, every=1, idle=0, videos=0)
         if self.steps < self.within:
             raise ValueError(
                 f"steps is {self.steps} and within {self.within}; expected at least as many steps to do it in"
             )
+        check_task(self.task, goals=self.goals, from_file=self.instances_from is not None)
         if not self.who:
             raise ValueError("who is empty; expected some of simulator, model, random")
         if self.every > self.planner.horizon:
@@ -106,12 +118,14 @@ def main(argv: list[str]) -> int:
     )
     with _place(wanted) as place:
         model = WorldModel.from_pretrained(wanted.model, device=wanted.device, precision=wanted.precision)
-        model.check_actions(torch.zeros(2), where="the pushing table: ")
         identity = model_identity(wanted.model, model, wanted.precision)
         folder = TrialFolder(place / TRIALS, _settings(wanted) | {"model": identity})
-        found = rows(carry_out(wanted, model, folder, place))
-        Console(width=112).print(rich(found, f"{wanted.model}: {wanted.instances} instances, {wanted.goals} goals"))
-        print('distances in table units; "of" is over the simulator\'s, on the same instances; ± is the 95% interval')
+        with closing(_task(wanted, model, place)) as task:
+            if "model" in wanted.who:
+                model.check_actions(torch.zeros(task.action_dim), where=f"{task.name}: ")
+            found, unit = rows(carry_out(wanted, model, task, folder, place)), task.unit
+        Console(width=112).print(rich(found, f"{wanted.model}, {wanted.task}: {wanted.instances} instances"))
+        print(f'distances in {unit}; "of" is over the simulator\'s, on the same instances; ± is the 95% interval')
         if wanted.out is None:
             print("--out FOLDER keeps the trials and writes videos")
         else:
@@ -122,56 +136,78 @@ def main(argv: list[str]) -> int:
                 "versions": versions(),
                 "model": identity,
             }
-            _write(place, found, about)
+            _write(place, found, about, unit)
             print(f"wrote {', '.join(str(place / name) for name in _FILES)}")
     return 0
 
 
-def carry_out(wanted: Planning, model: WorldModel, folder: TrialFolder, place: Path) -> dict[str, list[Trial]]:
+def carry_out(
+    wanted: Planning, model: WorldModel, task: PlanningTask, folder: TrialFolder, place: Path
+) -> dict[str, list[Trial]]:
     """All trials of all who plan; those that stand are not repeated."""
-    tasks = instances(wanted.instances, goals=wanted.goals, within=wanted.within, seed=wanted.seed)
+    instances = task.instances(wanted.instances, wanted.seed)
     trials: dict[str, list[Trial]] = {who: [] for who in wanted.who}
     began, done = time.perf_counter(), 0
-    with Progress(steps=len(tasks) * len(wanted.who), headline=("solved", "distance"), unit="trial") as progress:
+    with Progress(steps=len(instances) * len(wanted.who), headline=("solved", "distance"), unit="trial") as progress:
         for who in wanted.who:
             progress.say(f"planning with {'nothing' if who == 'random' else f'the {who}'}")
-            sight, planner, objective = _means(who, wanted, model)
-            for task in tasks:
-                trial = folder.load(who, task.number)
+            sight, planner, objective = _means(who, wanted, model, task)
+            for instance in instances:
+                trial = folder.load(who, instance.number)
                 if trial is None:
-                    shown = Footage() if wanted.out is not None and task.number < wanted.videos else None
-                    how: dict[str, Any] = {"steps": wanted.steps, "every": wanted.every, "seed": wanted.seed}
-                    trial = run_trial(task, sight, planner, objective, who=who, footage=shown, **how)
+                    shown = Footage() if wanted.out is not None and instance.number < wanted.videos else None
+                    how: dict[str, Any] = {"steps": wanted.steps, "every": wanted.every, "idle": wanted.idle}
+                    how["seed"] = wanted.seed
+                    trial = run_trial(instance, sight, planner, objective, who=who, footage=shown, **how)
                     if shown is not None:
-                        goal = TableDynamics(size=sight.dynamics.resolution).draw([task.goal])[0]
-                        _show(place / "videos" / f"{who}-{task.number:04}", shown, goal)
+                        _show(place / "videos" / f"{who}-{instance.number:04}", shown)
                     folder.save(trial)
                 trials[who].append(trial)
                 own, done = trials[who], done + 1
                 solved = sum(each.solved for each in own) / len(own)
                 progress.note({"solved": solved, "distance": sum(each.distances[-1] for each in own) / len(own)})
-                progress.update(done, time.perf_counter() - began, last=done == len(tasks) * len(wanted.who))
+                progress.update(done, time.perf_counter() - began, last=done == len(instances) * len(wanted.who))
     return trials
 
 
 def _means(
-    who: Who, wanted: Planning, model: WorldModel
+    who: Who, wanted: Planning, model: WorldModel, task: PlanningTask
 ) -> tuple[Sight, MPPI | CEM | ICEM | RandomShooting, Callable[[UInt8[Tensor, "3 h w"]], Objective]]:
     """What one plans with."""
-    table = TrueSight(dynamics=TableDynamics(size=model.tokenizer.config.resolution))
+    truth = TrueSight(dynamics=task.dynamics())
     weights = wanted.objective
     if who == "model":
         return ModelSight(dynamics=ModelDynamics(model=model), remembered=wanted.remembered), wanted.planner, weights
     if who == "simulator":
-        return table, wanted.planner, weights.for_simulator()
+        return truth, wanted.planner, weights.for_simulator()
     random = RandomShooting(horizon=wanted.planner.horizon, samples=1, low=wanted.planner.low, high=wanted.planner.high)
-    return table, random, replace(weights.for_simulator(), pixels=1.0, which="last")
+    return truth, random, replace(weights.for_simulator(), pixels=1.0, which="last")
 
 
-def _show(name: Path, footage: Footage, goal: UInt8[Tensor, "3 h w"]) -> None:
+def _task(wanted: Planning, model: WorldModel, place: Path) -> PlanningTask:
+    """What to do, seen as the model sees."""
+    return open_task(
+        wanted.task,
+        size=model.tokenizer.config.resolution,
+        goals=wanted.goals,
+        within=wanted.within,
+        file=None if wanted.instances_from is None else Path(wanted.instances_from).expanduser(),
+        kept=None if wanted.out is None else place / INSTANCES,
+        progress=_tell,
+    )
+
+
+def _tell(made: int, count: int) -> None:
+    """A line for every tenth of the instances that take long to make."""
+    if made % max(1, count // 10) == 0:
+        print(f"made {made} of {count} instances", file=sys.stderr, flush=True)
+
+
+def _show(name: Path, footage: Footage) -> None:
     """A film of what was done, of where plans were to lead and of the goal, and a strip of the same."""
     executed, planned = torch.stack(footage.executed), torch.stack(footage.planned)
-    columns = torch.stack([executed, planned, goal.expand_as(executed)])
+    assert footage.goal is not None
+    columns = torch.stack([executed, planned, footage.goal.expand_as(executed)])
     write_video(name.with_suffix(".mp4"), grid(columns, columns=3), fps=4, zoom=4)
     write_video(name.with_suffix(".png"), grid(columns, columns=1), zoom=2)
 
@@ -179,11 +215,11 @@ def _show(name: Path, footage: Footage, goal: UInt8[Tensor, "3 h w"]) -> None:
 _FILES = ("results.json", "table.md")
 
 
-def _write(place: Path, found: list[Row], about: dict[str, Any]) -> None:
-    content = about | {"rows": [asdict(row) for row in found]}
+def _write(place: Path, found: list[Row], about: dict[str, Any], unit: str) -> None:
+    content = about | {"unit": unit, "rows": [asdict(row) for row in found]}
     text = json.dumps(content, indent=2) + "\n"
     replace_file(place / "results.json", lambda path: path.write_text(text, encoding="utf-8"))
-    replace_file(place / "table.md", lambda path: path.write_text(markdown(found), encoding="utf-8"))
+    replace_file(place / "table.md", lambda path: path.write_text(markdown(found, unit), encoding="utf-8"))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ class Futures:
 
 @runtime_checkable
 class Dynamics(Protocol[State]):
-    """A model to plan with: a world model (`ModelDynamics`) or the simulator itself (`TableDynamics`)."""
+    """A model to plan with: a world model (`ModelDynamics`) or the simulator itself."""
 
     @property
     def resolution(self) -> int:

@@ -12,8 +12,8 @@ from ivideo.planning.trial import Trial
 SIMULATOR = "simulator"
 COLUMNS = (
     "success, %",
-    "final distance, units",
-    "progress, units",
+    "final distance, {unit}",
+    "progress, {unit}",
     "success / simulator",
     "progress / simulator",
     "s / decision",
@@ -31,7 +31,7 @@ class Row:
     success: Interval
     """In percent."""
     distance: Interval
-    """Of the disc from its goal at the end, in table units."""
+    """From where things had to be, at the end, in the task's unit."""
     progress: Interval
     """By how much that is less than at the start."""
     success_ratio: Interval
@@ -86,9 +86,10 @@ def rich(found: Sequence[Row], title: str) -> Table:
     return table
 
 
-def markdown(found: Sequence[Row]) -> str:
+def markdown(found: Sequence[Row], unit: str = "units") -> str:
     """For a document."""
-    lines = [f"| planned with | {' | '.join(COLUMNS)} |", f"|---{'|---:' * len(COLUMNS)}|"]
+    columns = [name.format(unit=unit) for name in COLUMNS]
+    lines = [f"| planned with | {' | '.join(columns)} |", f"|---{'|---:' * len(COLUMNS)}|"]
     lines += [f"| {row.who} | {' | '.join(row.cells())} |" for row in found]
     return "\n".join(lines) + "\n"
 

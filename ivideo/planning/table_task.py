@@ -10,12 +10,17 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from ivideo.evaluation.clips import HELD_OUT
+from ivideo.planning.table_dynamics import TableDynamics
+from ivideo.planning.tasks.task import Outcome
 from ivideo.simulate.demonstrations import Demonstration, demonstrations
 from ivideo.simulate.motion import Point, TableState
 from ivideo.simulate.policies import GoalPusher, Pusher
-from ivideo.simulate.pushing_table import GOAL_TOLERANCE, in_goal
+from ivideo.simulate.pushing_table import GOAL_TOLERANCE, PushingTable, in_goal
 
 Goals: TypeAlias = Literal["place", "painted"]
 """Where the disc is to go: to any place, or into the painted goal."""
@@ -23,6 +28,7 @@ LEAST_WAY = 8.0
 """Table units that the disc is away from its goal at first, at least: more than twice what counts as there."""
 _SEEDS = HELD_OUT + 50_000
 _DEMONSTRATIONS = 100_000
+_STEPS = 1_000_000  # trials end by themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,66 @@ class Instance:
     def solved(self, state: TableState) -> bool:
         """Whether the disc is there: within what the table itself counts as in its goal."""
         return self.distance(state) <= GOAL_TOLERANCE
+
+    def scene(self, size: int) -> "TableScene":
+        """Begin, seen in frames of this size."""
+        return TableScene(self, size)
+
+
+class TableScene:
+    """An instance while it is carried out."""
+
+    def __init__(self, instance: Instance, size: int) -> None:
+        self._instance, self._size = instance, size
+        self._table = PushingTable(size=size, horizon=_STEPS)
+        self._frame = _picture(self._table.reset(options={"state": instance.start})[0])
+
+    @property
+    def goal(self) -> UInt8[Tensor, "3 h w"]:
+        return TableDynamics(size=self._size).draw([self._instance.goal])[0]
+
+    def state(self) -> TableState:
+        return self._table.state()
+
+    def frame(self) -> UInt8[Tensor, "3 h w"]:
+        return self._frame
+
+    def act(self, action: Float[Tensor, "2"]) -> None:
+        self._frame = _picture(self._table.step(action.numpy())[0])
+
+    def outcome(self) -> Outcome:
+        state = self._table.state()
+        return Outcome(distance=self._instance.distance(state), solved=self._instance.solved(state))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableTask:
+    """The pushing table for `ivideo plan`."""
+
+    size: int
+    goals: Goals
+    within: int
+
+    @property
+    def name(self) -> str:
+        return "pushing_table"
+
+    @property
+    def unit(self) -> str:
+        return "units"
+
+    @property
+    def action_dim(self) -> int:
+        return 2
+
+    def instances(self, count: int, seed: int) -> list[Instance]:
+        return instances(count, goals=self.goals, within=self.within, seed=seed)
+
+    def dynamics(self) -> TableDynamics:
+        return TableDynamics(size=self.size)
+
+    def close(self) -> None:
+        """Nothing to give back."""
 
 
 def instances(count: int, *, goals: Goals, within: int, seed: int = 0) -> list[Instance]:
@@ -79,3 +145,7 @@ def _moment(played: Demonstration, goals: Goals, within: int, rng: np.random.Gen
         if arrived and end >= within and math.dist(start.disc, place) >= LEAST_WAY:
             fitting.append((end - within, end))
     return fitting[int(rng.integers(len(fitting)))] if fitting else None
+
+
+def _picture(frame: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
+    return torch.from_numpy(frame).permute(2, 0, 1).contiguous()

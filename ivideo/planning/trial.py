@@ -14,10 +14,7 @@ from ivideo.planning.dynamics import Dynamics
 from ivideo.planning.model_dynamics import ModelDynamics
 from ivideo.planning.objectives import Objective
 from ivideo.planning.plan import Plan, Planner
-from ivideo.planning.table_dynamics import TableDynamics
-from ivideo.planning.table_task import Instance
-from ivideo.simulate.motion import TableState
-from ivideo.simulate.pushing_table import PushingTable
+from ivideo.planning.tasks.task import Instance
 
 Who: TypeAlias = Literal["simulator", "model", "random"]
 """Whose futures are planned with; "random" plans nothing."""
@@ -32,9 +29,9 @@ class Trial:
     who: str
     number: int
     solved: bool
-    """Whether the disc got there, which ends the trial."""
+    """Whether things got where they had to be, which ends the trial."""
     distances: tuple[float, ...]
-    """Of the disc from its goal, in table units, at the start and after every step."""
+    """From there, in the task's unit, at the start and after every step."""
     decisions: int = 0
     seconds: float = 0.0
     """That all decisions took."""
@@ -49,16 +46,17 @@ class Footage:
     executed: list[UInt8[Tensor, "3 h w"]] = field(default_factory=list)
     planned: list[UInt8[Tensor, "3 h w"]] = field(default_factory=list)
     """Beside every frame, where the plan of that time was going to lead."""
+    goal: UInt8[Tensor, "3 h w"] | None = None
 
 
 @runtime_checkable
 class Sight(Protocol):
-    """What a planner knows of where the table stands."""
+    """What a planner knows of where the simulator stands."""
 
     @property
     def dynamics(self) -> Dynamics[Any]: ...
 
-    def look(self, state: TableState, frame: Tensor, action: Tensor | None) -> Any:
+    def look(self, state: Any, frame: Tensor, action: Tensor | None) -> Any:
         """The state to plan from, after an action (None at first) and what it led to."""
         ...
 
@@ -67,9 +65,9 @@ class Sight(Protocol):
 class TrueSight:
     """The simulator as the model: everything is known."""
 
-    dynamics: TableDynamics
+    dynamics: Dynamics[Any]
 
-    def look(self, state: TableState, frame: Tensor, action: Tensor | None) -> TableState:
+    def look(self, state: Any, frame: Tensor, action: Tensor | None) -> Any:
         return state
 
 
@@ -82,7 +80,7 @@ class ModelSight:
     _frames: list[Tensor] = field(default_factory=list)
     _state: Any = None
 
-    def look(self, state: TableState, frame: UInt8[Tensor, "3 h w"], action: Float[Tensor, " a"] | None) -> Any:
+    def look(self, state: Any, frame: UInt8[Tensor, "3 h w"], action: Float[Tensor, " a"] | None) -> Any:
         model = self.dynamics.model
         if action is None:
             self._frames = [frame] * model.context_frames
@@ -105,24 +103,27 @@ def run_trial(
     steps: int,
     every: int,
     seed: int,
+    idle: int = 0,
     footage: Footage | None = None,
 ) -> Trial:
     """Let a planner try an instance: it decides anew after `every` actions, beginning with what is left of its plan.
 
-    `objective` makes what is wanted of the goal image.
+    `objective` makes what is wanted of the goal image. The first `idle` of its `steps` actions are zeros, without a
+    decision.
     """
-    size = sight.dynamics.resolution
-    table = PushingTable(size=size, horizon=steps + 1)
-    picture, _ = table.reset(options={"state": instance.start})
-    frame = _tensor(picture)
-    wanted = objective(_tensor(PushingTable(size=size).reset(options={"state": instance.goal})[0]))
-    state = sight.look(table.state(), frame, None)
-    distances = [instance.distance(instance.start)]
+    scene = instance.scene(sight.dynamics.resolution)
+    frame, wanted = scene.frame(), objective(scene.goal)
+    state = sight.look(scene.state(), frame, None)
+    outcome = scene.outcome()
+    distances = [outcome.distance]
+    if footage is not None:
+        footage.goal = scene.goal
     plan: Plan | None = None
+    size = sight.dynamics.action_size(state)
     done = decisions = imagined = 0
     seconds = 0.0
     for step in range(steps):
-        if plan is None or done == every:
+        if step >= idle and (plan is None or done == every):
             began = time.perf_counter()
             warm = None if plan is None else plan.rest(done)
             plan = planner.plan(sight.dynamics, state, wanted, warm=warm, seed=trial_seed(seed, instance.number, step))
@@ -132,23 +133,23 @@ def run_trial(
                 end = _end(sight.dynamics, state, plan)
         if footage is not None:
             footage.executed.append(frame)
-            footage.planned.append(end)
-        action = plan.actions[min(done, len(plan.actions) - 1)]
-        picture, *_ = table.step(action.numpy())
-        frame, done = _tensor(picture), done + 1
-        distances.append(instance.distance(table.state()))
-        if instance.solved(table.state()):
+            footage.planned.append(frame if plan is None else end)
+        action = torch.zeros(size) if plan is None else plan.actions[min(done, len(plan.actions) - 1)]
+        scene.act(action)
+        frame, outcome, done = scene.frame(), scene.outcome(), done + 1
+        distances.append(outcome.distance)
+        if outcome.solved:
             break
         began = time.perf_counter()
-        state = sight.look(table.state(), frame, action)
+        state = sight.look(scene.state(), frame, action)
         seconds += time.perf_counter() - began
     if footage is not None:
         footage.executed.append(frame)
-        footage.planned.append(end)
+        footage.planned.append(frame if plan is None else end)
     return Trial(
         who=who,
         number=instance.number,
-        solved=instance.solved(table.state()),
+        solved=outcome.solved,
         distances=tuple(distances),
         decisions=decisions,
         seconds=seconds,
@@ -166,7 +167,3 @@ def _end(dynamics: Dynamics[Any], state: Any, plan: Plan) -> UInt8[Tensor, "3 h 
     (futures,) = dynamics.imagine(state, plan.actions[None], frozenset({"last_frame"}))
     assert futures.frames is not None
     return futures.frames[0, -1].cpu()
-
-
-def _tensor(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[Tensor, "3 h w"]:
-    return torch.from_numpy(picture).permute(2, 0, 1).contiguous()

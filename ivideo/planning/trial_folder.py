@@ -24,17 +24,7 @@ class TrialFolder:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         """Open it, or plan it: it is made with the first trial. ValueError, naming them, where settings differ."""
         self.folder, self._settings = folder, json.loads(json.dumps(settings))
-        file = folder / "settings.json"
-        if not file.is_file():
-            return
-        found = read_json(file, what="the settings of trials", most=_MOST, remedy="pass --overwrite")
-        differing = sorted(key for key in {*found, *self._settings} if found.get(key) != self._settings.get(key))
-        if differing:
-            said = ", ".join(f"{key} {found.get(key)!r}, now {self._settings.get(key)!r}" for key in differing[:3])
-            raise ValueError(
-                f"{folder.parent} holds trials of something else ({said}); choose another --out, or pass --overwrite "
-                "to begin anew"
-            )
+        check_settings(folder, self._settings, what="trials")
 
     def load(self, who: str, number: int) -> Trial | None:
         """A trial that stands; None for one that does not, or cannot be read: it is tried again."""
@@ -58,3 +48,18 @@ class TrialFolder:
 
     def _file(self, who: str, number: int) -> Path:
         return self.folder / f"{who}-{number:04}.json"
+
+
+def check_settings(folder: Path, settings: dict[str, Any], *, what: str) -> None:
+    """ValueError, naming them, where what lies in a folder was made with other settings; they are in settings.json."""
+    file = folder / "settings.json"
+    if not file.is_file():
+        return
+    found = read_json(file, what=f"the settings of {what}", most=_MOST, remedy="pass --overwrite")
+    differing = sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key))
+    if differing:
+        said = ", ".join(f"{key} {found.get(key)!r}, now {settings.get(key)!r}" for key in differing[:3])
+        raise ValueError(
+            f"{folder.parent} holds {what} of something else ({said}); choose another --out, or pass --overwrite "
+            "to begin anew"
+        )

@@ -105,9 +105,9 @@ def test_nothing_is_computed_that_nobody_asked_for(model: WorldModel, monkeypatc
         decoded.append(codes.shape[0] * codes.shape[1])
         return decode(self, codes, context)
 
-    def extended(self: Transformer, embedded: Tensor, cache: Any) -> Any:
+    def extended(self: Transformer, embedded: Tensor, cache: Any, *counts: Any) -> Any:
         read.append(embedded.shape[0] * embedded.shape[1])
-        return extend(self, embedded, cache)
+        return extend(self, embedded, cache, *counts)
 
     state, actions, dynamics = model.start(clip(2, 1)), some_actions(count=5), ModelDynamics(model=model)
     monkeypatch.setattr(VideoTokenizer, "decode_frames", count)
@@ -135,9 +135,9 @@ def test_a_decision_reads_its_context_once(model: WorldModel, monkeypatch: pytes
     read = []
     extend = Transformer.extend
 
-    def extended(self: Transformer, embedded: Tensor, cache: Any) -> Any:
+    def extended(self: Transformer, embedded: Tensor, cache: Any, *counts: Any) -> Any:
         read.append(embedded.shape[0] * embedded.shape[1])
-        return extend(self, embedded, cache)
+        return extend(self, embedded, cache, *counts)
 
     monkeypatch.setattr(Transformer, "extend", extended)
     state = model.start(clip(2, 1))
