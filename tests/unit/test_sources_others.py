@@ -117,7 +117,7 @@ def test_every_layout_is_recognised_shown_and_read_the_same_from_threads(
 def test_an_option_that_a_layout_does_not_know_is_an_error(tmp_path: Path, name: str) -> None:
     WRITERS[name](tmp_path / "data")
     layout = next(layout for layout in LAYOUTS if layout.name == name)
-    given = {name: {"placeholder": 3, "colours": "bgr"}.get(name, "strange") for name in OPTIONAL}
+    given = {name: {"placeholder": 3, "colours": "bgr", "moves": "words"}.get(name, "strange") for name in OPTIONAL}
     assert set(OPTIONAL) < {field.name for field in fields(Options)}
     for option, value in given.items():
         if option not in layout.knows:

@@ -59,9 +59,9 @@ def test_what_vp2s_runner_asks_for(model: WorldModel) -> None:
 def test_equal_contexts_are_read_once_and_others_each(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     read, extend = [], Transformer.extend
 
-    def extended(self: Transformer, embedded: torch.Tensor, cache: Any) -> Any:
+    def extended(self: Transformer, embedded: torch.Tensor, cache: Any, *counts: Any) -> Any:
         read.append(embedded.shape[0] * embedded.shape[1])
-        return extend(self, embedded, cache)
+        return extend(self, embedded, cache, *counts)
 
     monkeypatch.setattr(Transformer, "extend", extended)
     predictor = Predictor(model)
