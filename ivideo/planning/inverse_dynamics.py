@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ivideo.config.limits import check_least
 from ivideo.files import nearby, read_json
+from ivideo.spatial import Residual, places
 from transformer.checkpoint import read_tensors, write_tensors
 
 CONFIG_FILE = "inverse_dynamics.json"
@@ -69,7 +70,7 @@ class InverseDynamics(nn.Module):
         self.config, self.action_dim = config, action_dim
         width, stride = config.width, config.stride
         self.stem = nn.Conv2d(6, width, 2 * stride + 1, stride=stride, padding=stride)
-        self.blocks = nn.ModuleList(_Residual(width) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(Residual(width) for _ in range(config.blocks))
         pooled = width if config.pooling == "mean" else 3 * width
         self.head = nn.Sequential(
             nn.Linear(pooled, config.hidden), nn.GELU(), nn.Linear(config.hidden, config.span * action_dim)
@@ -94,7 +95,7 @@ class InverseDynamics(nn.Module):
             hidden = block(hidden)
         pooled = hidden.mean(dim=(2, 3))
         if self.config.pooling == "where":
-            pooled = torch.cat([pooled, _places(hidden)], dim=1)
+            pooled = torch.cat([pooled, places(hidden)], dim=1)
         said: Tensor = rearrange(self.head(F.gelu(pooled)), "b (span a) -> b span a", a=self.action_dim)
         return said
 
@@ -164,23 +165,3 @@ def _build(cls: type[InverseDynamics], document: dict[str, Any], file: Path) -> 
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise ValueError(f"{file} describes no inverse dynamics ({error}): {_REMEDY}") from error
     return network
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, hidden: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        changed: Tensor = self.second(F.gelu(self.first(F.gelu(hidden))))
-        return hidden + changed
-
-
-def _places(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b two_c"]:
-    """Where every channel is strongest: expected x and y, in [-1, 1], under a softmax over the picture."""
-    height, width = maps.shape[2:]
-    weights = maps.flatten(2).softmax(dim=-1).unflatten(2, (height, width))
-    x = torch.linspace(-1, 1, width, device=maps.device)
-    y = torch.linspace(-1, 1, height, device=maps.device)
-    return torch.cat([weights.sum(dim=2) @ x, weights.sum(dim=3) @ y], dim=1)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from ivideo.config import save_config
 from ivideo.config.limits import check_least
+from ivideo.spatial import Residual, places
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class Sight(nn.Module):
         super().__init__()
         width, stride = config.width, config.stride
         self.stem = nn.Conv2d(planes, width, 2 * stride + 1, stride=stride, padding=stride)
-        self.blocks = nn.Sequential(*(_Residual(width) for _ in range(config.blocks)))
+        self.blocks = nn.Sequential(*(Residual(width) for _ in range(config.blocks)))
         self.heard = nn.Embedding(said, config.hidden) if said else None
         self.first = nn.Linear(3 * width, config.hidden)
         self.rest = nn.Sequential(
@@ -55,32 +55,12 @@ class Sight(nn.Module):
 
     def forward(self, frames: UInt8[Tensor, "b c s s"], said: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b n"]:
         maps = self.blocks(self.stem(frames.float() / 127.5 - 1.0))
-        hidden = self.first(torch.cat([maps.mean(dim=(2, 3)), _places(maps)], dim=1))
+        hidden = self.first(torch.cat([maps.mean(dim=(2, 3)), places(maps)], dim=1))
         if self.heard is not None:
             assert said is not None
             hidden = hidden + self.heard(said)
         out: Tensor = self.rest(hidden)
         return out
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        changed: Tensor = self.second(F.gelu(self.first(F.gelu(maps))))
-        return maps + changed
-
-
-def _places(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b two_c"]:
-    """Where every channel is strongest, in [-1, 1]."""
-    height, width = maps.shape[2:]
-    weights = maps.flatten(2).softmax(dim=-1).unflatten(2, (height, width))
-    x = torch.linspace(-1, 1, width, device=maps.device)
-    y = torch.linspace(-1, 1, height, device=maps.device)
-    return torch.cat([weights.sum(dim=2) @ x, weights.sum(dim=3) @ y], dim=1)
 
 
 def write_network(network: nn.Module, config: object, folder: Path, name: str) -> None:
