@@ -72,7 +72,7 @@ class Part(Group):
         if self.bound is None:
             return
         whole, rows = self.bound
-        object.__setattr__(self, "_own", whole.only(rows))
+        object.__setattr__(self, "_own", replace(whole.only(rows), members=self.members))
         object.__setattr__(self, "_bound", None)
         whole.parts.discard(self)
 
