@@ -3,6 +3,7 @@
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Tests run in two processes, each file in one of them; PYTEST_ARGS='-n 0 -x --pdb' is one process and a debugger.
 PYTEST_ARGS ?=
 
 # The first interpreter that runs and is new enough; override with `make PYTHON=/path/to/python3.12 demo`.
@@ -25,7 +26,7 @@ demo: $(VENV)/installed
 	$(BIN)/ivideo demo --overwrite
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -46,7 +46,7 @@ class Tab:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
-            got = json.loads(self._socket.recv(timeout=20))
+            got = json.loads(self._socket.recv(timeout=100))
             if got.get("id") == self._number:
                 assert "error" not in got, got["error"]
                 return got["result"]
@@ -66,7 +66,7 @@ class Tab:
         assert "exceptionDetails" not in got, got["exceptionDetails"]
         return got["result"].get("value")
 
-    def wait(self, expression: str, seconds: float = 20.0) -> Any:
+    def wait(self, expression: str, seconds: float = 100.0) -> Any:
         """The value of an expression as soon as it is true."""
         end = time.monotonic() + seconds
         while not (value := self.ask(expression)):
@@ -113,22 +113,22 @@ def browser(folder: Path) -> Iterator[Tab]:
         env={**os.environ, "HOME": str(folder)},
     )
     try:
-        port, end = folder / "profile" / "DevToolsActivePort", time.monotonic() + 30
+        port, end = folder / "profile" / "DevToolsActivePort", time.monotonic() + 100
         while not (port.is_file() and port.read_text().count("\n")):
             assert process.poll() is None, "the browser has ended"
             assert time.monotonic() < end, "the browser says no port"
             time.sleep(0.05)
         address = f"http://127.0.0.1:{port.read_text().split()[0]}/json"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(address, timeout=10) as answer:
+        with opener.open(address, timeout=100) as answer:
             tabs = json.load(answer)
         debugger = next(each for each in tabs if each["type"] == "page")["webSocketDebuggerUrl"]
-        with connect(debugger, max_size=None, proxy=None) as socket:
+        with connect(debugger, max_size=None, proxy=None, open_timeout=100) as socket:
             yield Tab(socket)
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(100)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

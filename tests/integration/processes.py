@@ -248,7 +248,7 @@ CASES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "timed": lambda folder: train_small(folder, "timed", slow, steps=None, max_minutes=0.01),
     "killed": lambda folder: train_small(folder, "killed", at(9, signal.SIGKILL), steps=2000),
     "first killed": lambda folder: train_small(folder, "first killed", at(8, signal.SIGKILL), steps=2000),
-    "frozen": lambda folder: train_small(folder, "frozen", at(9, signal.SIGSTOP), steps=2000, timeout_minutes=0.03),
+    "frozen": lambda folder: train_small(folder, "frozen", at(9, signal.SIGSTOP), steps=2000, timeout_minutes=0.1),
     "follow": follow,
     "follow alone": lambda folder: follow(folder, world=1),
     "slurm": lambda folder: train_small(folder, "slurm"),
@@ -311,7 +311,7 @@ def start(case: str, folder: Path, rank: int, world: int, port: int) -> int:
     os._exit(status)
 
 
-def run(case: str, folder: Path, limit: float = 300.0) -> None:
+def run(case: str, folder: Path, limit: float = 600.0) -> None:
     world = WORLD.get(case, 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -168,7 +168,10 @@ def test_a_model_without_domains_is_measured_on_each_set_too(robots: Path, tmp_p
             "mixes arm, table",
         ),
         (["--model.embedding.domains", "[{name: arm, action_dim: 3}, {name: table, action_dim: 1}]"], "action_dim: 2"),
-        (["--data.mixture", "null", "--data.source", "pushing_table"], "does not say of which its episodes are"),
+        (
+            ["--data.mixture", "null", "--data.source", "pushing_table", "--data.limit", "4"],
+            "does not say of which its episodes are",
+        ),
     ],
 )
 def test_domains_that_are_not_those_of_the_data_are_refused(

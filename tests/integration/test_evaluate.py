@@ -51,16 +51,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages and pictures take longer than all else here, and have tests of their own."""
-    if "pictures" not in request.fixturenames:
-        for name in ("write_page", "write_picture"):
-            monkeypatch.setattr(f"ivideo.evaluation.evaluate.{name}", lambda path, *_: path.touch())
+    for name in ("write_page", "write_picture"):
+        monkeypatch.setattr(f"ivideo.evaluation.evaluate.{name}", lambda path, *_: path.touch())
 
 
-@pytest.fixture
-def pictures() -> None:
-    """The test wants them."""
+@pytest.fixture(scope="module")
+def whole_folder(model: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the verb leaves without further options, with page and picture, for all who only look at it."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert main(["evaluate", model, "--source", str(data), "--out", str(out), *EVERYTHING]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def whole(whole_folder: Path) -> Card:
+    """Its card."""
+    assert sorted(path.name for path in whole_folder.iterdir()) == FILES
+    return Card.load(whole_folder)
 
 
 @pytest.fixture
@@ -80,12 +89,10 @@ def values(card: Card) -> dict[tuple[str, str, str], list[float]]:
     return {(e.quantity, e.source, e.per): [each.value for each in e.values] for e in card.figures}
 
 
-def test_a_card_says_what_was_measured_of_what_and_how(
-    evaluate, model: str, data: Path, tmp_path: Path, pictures: None
-) -> None:
-    card = evaluate("out")
-    assert "<svg" in (tmp_path / "out/report.html").read_text()
-    assert (tmp_path / "out/report.png").stat().st_size > 10_000
+def test_a_card_says_what_was_measured_of_what_and_how(model: str, data: Path, whole_folder: Path, whole: Card) -> None:
+    card = whole
+    assert "<svg" in (whole_folder / "report.html").read_text()
+    assert (whole_folder / "report.png").stat().st_size > 10_000
     assert card.model["name"] == model
     assert len(card.model["sha256"]) == len(card.data["sha256"]) == 64
     assert card.data["clips"] == 6
@@ -101,43 +108,41 @@ def test_a_card_says_what_was_measured_of_what_and_how(
         assert any(name == quantity for name, _, _ in found), quantity
     assert sum(card.histograms["dynamics codes"]) == 6 * 3 * 4
     assert sum(count for _, _, count in card.reliability["reward"]) == 6 * 3
-    assert "| reward predicted | true | frames |" in (tmp_path / "out/table.md").read_text()
+    assert "| reward predicted | true | frames |" in (whole_folder / "table.md").read_text()
 
 
-def test_a_card_survives_its_file(evaluate, tmp_path: Path) -> None:
-    card = evaluate("out")
-    card.save(tmp_path / "again.json")
+def test_a_card_survives_its_file(whole: Card, tmp_path: Path) -> None:
+    whole.save(tmp_path / "again.json")
     again = Card.load(tmp_path / "again.json")
-    assert repr(again) == repr(card)  # NaN is unlike itself, but reads alike
+    assert repr(again) == repr(whole)  # NaN is unlike itself, but reads alike
     assert "NaN" not in (tmp_path / "again.json").read_text()
 
 
 def test_two_evaluations_of_the_same_are_the_same_and_can_be_compared(
-    evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    evaluate, whole_folder: Path, whole: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first, second = evaluate("a"), evaluate("b")
-    assert repr(first.figures) == repr(second.figures)
-    assert differences(first, second) == []
+    second = evaluate("b")
+    assert repr(whole.figures) == repr(second.figures)
+    assert differences(whole, second) == []
     capsys.readouterr()
-    assert main(["evaluate", "--compare", str(tmp_path / "a/card.json"), str(tmp_path / "b")]) == 0
+    assert main(["evaluate", "--compare", str(whole_folder / "card.json"), str(tmp_path / "b")]) == 0
     assert "PSNR, dB" in capsys.readouterr().out
 
 
 def test_unlike_cards_refuse_to_be_compared_and_say_why(
-    evaluate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    evaluate, whole_folder: Path, whole: Card, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(6):
         save_episode(tmp_path / "other", number + 10)
-    first = evaluate("a")
     drawn = evaluate("b", "--samples", "3", "--temperature", "1.0", "--reduce", "best", source=tmp_path / "other")
-    assert main(["evaluate", "--compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert main(["evaluate", "--compare", str(whole_folder), str(tmp_path / "b")]) == 2
     said = capsys.readouterr().err
     for word in ("samples: 1 and 3", "reduce: mean and best", "temperature: 0.0 and 1.0", "data: 6 clips of"):
         assert word in said
     assert "title" not in said
     network = replace(drawn, networks={"lpips": {"name": "vgg", "sha256": "ab" * 32}})
     assert differences(drawn, network) == ["network of lpips: none and vgg (abababababab)"]
-    assert differences(first, replace(first, protocol=replace(first.protocol, title="mine"))) == []
+    assert differences(whole, replace(whole, protocol=replace(whole.protocol, title="mine"))) == []
 
 
 def test_the_best_of_several_futures_is_better_than_their_mean(evaluate) -> None:
@@ -160,8 +165,7 @@ def test_counted_context_frames_are_the_tokenizer_s(evaluate) -> None:
     assert shown / 2 < 40.0
 
 
-def test_clips_are_the_same_alone_and_beside_others(evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = evaluate("whole")
+def test_clips_are_the_same_alone_and_beside_others(evaluate, whole: Card, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "BATCH", 2)
     parts = evaluate("parts")
     assert parts.data["clips"] == whole.data["clips"]
@@ -201,8 +205,7 @@ def test_an_evaluation_that_is_stopped_goes_on(evaluate, model: str, tmp_path: P
     assert "card.json exists already" in capsys.readouterr().err
 
 
-def test_a_damaged_part_is_measured_again(evaluate, tmp_path: Path, monkeypatch) -> None:
-    whole = evaluate("whole")
+def test_a_damaged_part_is_measured_again(whole: Card, tmp_path: Path, monkeypatch) -> None:
     command = shlex.split(whole.command)[1:]
     command[command.index("--out") + 1] = str(tmp_path / "stopped")
 

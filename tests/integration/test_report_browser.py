@@ -121,7 +121,7 @@ def _visit(folder: Path, *options: str) -> tuple[list[dict[str, Any]], str]:
             [BROWSER, *_QUIET, *places, *dump, *options, "http://visitor.test/"],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=True,
             env={**os.environ, "HOME": str(folder)},
         )

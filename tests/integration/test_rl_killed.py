@@ -34,7 +34,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(folder / "small"), legs],
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
-        timeout=300,
+        timeout=1200,
         capture_output=True,
         text=True,
     )

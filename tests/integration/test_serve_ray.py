@@ -49,7 +49,7 @@ def test_two_replicas_serve_and_a_connection_stays_with_its_own(tmp_path: Path) 
             for env in envs:
                 env.close()
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130
+            assert process.wait(300) == 130
             assert process.stdout.read() == ""
         finally:
             if process.poll() is None:

@@ -36,7 +36,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, str(SCRIPT), json.dumps({str(folder / name): run for name, run in RUNS.items()})],
         check=True,
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
-        timeout=300,
+        timeout=1200,
         capture_output=True,
     )
     return folder

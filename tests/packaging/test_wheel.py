@@ -44,7 +44,8 @@ def python(installed: Path, cwd: Path, *arguments: str) -> subprocess.CompletedP
 
 
 def tracked(folder: str, suffix: str) -> set[str]:
-    return {path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(f"*{suffix}")}
+    paths = (path for path in (ROOT / folder).rglob(f"*{suffix}") if "__pycache__" not in path.parts)
+    return {path.relative_to(ROOT).as_posix() for path in paths}
 
 
 def test_the_wheel_holds_every_module_config_and_asset(wheel: Path) -> None:

@@ -36,7 +36,7 @@ def said(code: str = OPEN, path: Path | None = None, **variables: str) -> str:
     root = str(Path(__file__).parents[2])
     kept["PYTHONPATH"] = os.pathsep.join([root, *([] if path is None else [str(path)])])
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**kept, **variables}, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", code], env={**kept, **variables}, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
