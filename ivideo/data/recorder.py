@@ -30,9 +30,10 @@ class Record:
     """Folder for the episodes, one .npz each."""
     episodes: int = 100
     """How many to record."""
-    policy: Literal["random", "scripted"] = "random"
+    policy: Literal["random", "scripted", "probing"] = "random"
     """random draws actions from the action space; scripted is the pushing table's or PushT's mixture of
-    policies, for Meta-World and RoboDesk the task's demonstrator, and for robosuite one that pushes."""
+    policies, for Meta-World and RoboDesk the task's demonstrator, and for robosuite one that pushes; probing
+    tries things out beside the pushing table's objects, as a planner's candidates do."""
     noise: float = 0.0
     """Disturb the demonstrator of Meta-World or RoboDesk by up to this standard deviation, another in every episode."""
     seed: int = 0
@@ -116,6 +117,8 @@ def _policy(wanted: Record) -> Policy | None:
         )
     if wanted.policy == "random":
         return None
+    if wanted.policy == "probing":
+        return _prober(wanted.env)
     if wanted.env.startswith(PREFIX):
         return Demonstrator(wanted.env.removeprefix(PREFIX), wanted.noise)
     if wanted.env.startswith(robodesk.PREFIX):
@@ -132,3 +135,11 @@ def _policy(wanted: Record) -> Policy | None:
     from ivideo.simulate.policies import Mixed
 
     return Mixed()
+
+
+def _prober(env: str) -> Policy:
+    from ivideo.simulate.policies import Prober
+
+    if "PushingTable" not in env:
+        raise ValueError(f"policy probing plays ivideo/PushingTable-v0, not {env}; pass --policy random or scripted")
+    return Prober()

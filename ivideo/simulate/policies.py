@@ -130,6 +130,49 @@ class GoalPusher:
         return unsteady(press(state, "disc", state.goal), self.noise, rng)
 
 
+class Prober:
+    """Pushes an object for a while, then tries things out beside it: the steps of a planner's candidates.
+
+    What it tries is smoothed noise, of another strength and smoothness every time, that drifts towards the nearer
+    object. A demonstrator hardly ever hits an object off its centre or slides along it; whoever plans by trying out
+    actions mostly does, and a model that has not seen it is wrong just there.
+    """
+
+    def __init__(self, noise: float = 0.2, drift: float = 0.5) -> None:
+        """Probe.
+
+        Args:
+            noise: standard deviation of what is added to either action component while it pushes.
+            drift: how fast it nears the closer object while it tries things out, as a share of the largest step.
+        """
+        self.drift = drift
+        self._push = Pusher(noise=noise, wandering=0.0)
+        self._left = 0
+        self._probing = False
+        self._smoothness = 0.0
+        self._strength = 0.0
+        self._velocity = np.zeros(2)
+
+    def __call__(
+        self, observation: UInt8[np.ndarray, "h w 3"], info: dict[str, Any], rng: np.random.Generator
+    ) -> Float32[np.ndarray, "2"]:
+        state: TableState = info["state"]
+        if state.step == 0 or self._left == 0:
+            self._probing = state.step > 0 and not self._probing
+            self._left = int(rng.integers(3, 6, endpoint=True) if self._probing else rng.integers(6, 13, endpoint=True))
+            self._smoothness, self._strength = rng.uniform(0.0, 0.9), rng.uniform(0.4, 1.0)
+            self._velocity = np.zeros(2)
+        self._left -= 1
+        pushing = self._push(observation, info, rng)
+        if not self._probing:
+            return pushing
+        fresh = self._strength * rng.standard_normal(2)
+        self._velocity = self._smoothness * self._velocity + math.sqrt(1.0 - self._smoothness**2) * fresh
+        nearer = min((state.disc, state.square), key=lambda place: math.dist(place, state.pusher))
+        drifting = self._velocity + self.drift * np.asarray(_unit(state.pusher, nearer))
+        return np.clip(drifting, -1.0, 1.0).astype(np.float32)
+
+
 class Mixed:
     """Behaves like one of several policies, drawn anew for every episode."""
 

@@ -2,6 +2,8 @@
 
 python tests/benchmarks/planning_objectives.py agreement 50    candidates ranked in imagination and in truth
 python tests/benchmarks/planning_objectives.py position 16     trials by where the disc is, instead of by pixels
+python tests/benchmarks/planning_objectives.py position 16 1 2 the same, deciding before every action, two iterations
+python tests/benchmarks/planning_objectives.py contact MODEL.. how far imagined discs end from true ones, where touched
 """
 
 import sys
@@ -27,6 +29,7 @@ from ivideo.planning.results import markdown, rows
 from ivideo.planning.table_dynamics import walk
 from ivideo.planning.table_task import instances
 from ivideo.planning.trial import ModelSight, TrueSight, run_trial
+from ivideo.rollout import pixels
 from ivideo.simulate.motion import DEFAULT_GOAL
 
 TABLE = TableDynamics()
@@ -64,16 +67,48 @@ def agreement(model: ModelDynamics, count: int) -> None:
         print(f"| {name} | {len(both)} | {bootstrap(both[:, :1])} | {bootstrap(both[:, 1:])} |")
 
 
-def position(model: ModelDynamics, count: int) -> None:
+def position(model: ModelDynamics, count: int, every: int = 3, iterations: int = 3) -> None:
     """Trials in the packaged settings, scored by where the disc is seen in frames and in the goal image."""
-    planner = ICEM(horizon=8, samples=48, elites=6, iterations=3, std=1.0)
+    planner = ICEM(horizon=8, samples=48, elites=6, iterations=iterations, std=1.0)
     sights = {"simulator": TrueSight(dynamics=TABLE), "model": ModelSight(dynamics=model)}
     tasks = instances(count, goals="place", within=8)
     trials = {
-        who: [run_trial(task, sight, planner, _near, who=who, steps=15, every=3, seed=0) for task in tasks]
+        who: [run_trial(task, sight, planner, _near, who=who, steps=15, every=every, seed=0) for task in tasks]
         for who, sight in sights.items()
     }
     print(markdown(rows(trials)))
+
+
+def contact(names: list[str]) -> None:
+    """How far the imagined disc is from the true one after eight actions that move it, and in the tokenizer alone."""
+    for name in names:
+        model = WorldModel.from_pretrained(name)
+        off: list[Tensor] = []
+        for task in instances(24, goals="place", within=8, seed=1):
+            (frame,) = TABLE.draw([task.start])
+            actions = coloured(48, torch.ones(8, 2), 2.0, torch.Generator().manual_seed(task.number)).clamp(-1, 1)
+            ends = [walk(task.start, row)[-1] for row in actions.tolist()]
+            true = torch.tensor([end.disc for end in ends])
+            touched = ((true - torch.tensor(task.start.disc)).norm(dim=1) > 1.5).nonzero()[:16, 0]
+            if len(touched) < 2:
+                continue
+            (imagined,) = ModelDynamics(model=model).imagine(
+                model.start(frame[None]), actions[touched], frozenset({"frames"})
+            )
+            clips = torch.stack(
+                [torch.stack([frame, each]) for each in TABLE.draw([ends[i] for i in touched.tolist()])]
+            )
+            with torch.inference_mode():
+                coded = pixels(model.tokenizer.decode(model.tokenizer.encode(clips))[:, 1:])
+            seen = torch.stack([imagined.frames[:, -1], coded[:, 0]])
+            found = torch.stack([detect(frames, DEFAULT_GOAL).positions[:, 1] for frames in seen])
+            off.append((found - true[touched]).norm(dim=-1))
+        apart = torch.cat(off, dim=1)
+        for who, each in zip((name, "its tokenizer"), apart, strict=True):
+            known = each[~each.isnan()]
+            print(
+                f"{who}: {len(known)} of {len(each)} found; mean {known.mean():.2f}, median {known.median():.2f} units"
+            )
 
 
 def _near(goal: Tensor) -> Classified:
@@ -93,5 +128,8 @@ def _ranks(values: Tensor) -> Tensor:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    loaded = ModelDynamics(model=WorldModel.from_pretrained("pushing_table"))
-    {"agreement": agreement, "position": position}[sys.argv[1]](loaded, int(sys.argv[2]))
+    if sys.argv[1] == "contact":
+        contact(sys.argv[2:])
+    else:
+        loaded = ModelDynamics(model=WorldModel.from_pretrained("pushing_table"))
+        {"agreement": agreement, "position": position}[sys.argv[1]](loaded, *map(int, sys.argv[2:]))

@@ -77,7 +77,11 @@ def test_what_is_misspelt_or_missing(refuse: Refuse, command: str, words: str) -
         (f"data record {TABLE} new --episodes few", "episodes is 'few'; expected int"),
         (f"data record {TABLE} new --episodes 0", "episodes is 0; expected at least 1"),
         (f"data record {TABLE} new --max_steps 0", "max_steps is 0; expected at least 1"),
-        (f"data record {TABLE} new --policy expert", "policy is 'expert'; expected 'random' or 'scripted'"),
+        (f"data record {TABLE} new --policy expert", "policy is 'expert'; expected 'random', 'scripted' or 'probing'"),
+        (
+            "data record CartPole-v1 new --policy probing",
+            "policy probing plays ivideo/PushingTable-v0, not CartPole-v1",
+        ),
         ("data record ivideo/PushingTabel-v0 new", "Did you mean: `PushingTable`?"),
         (
             "data record CartPole-v1 new --policy scripted",

@@ -11,7 +11,7 @@ from ivideo.evaluation.clips import pushed_clips
 from ivideo.simulate.demonstrations import Demonstration, demonstrate, displacement, pushed
 from ivideo.simulate.drawing import render
 from ivideo.simulate.motion import TableState, advance
-from ivideo.simulate.policies import GoalPusher, Mixed, Policy, Pusher, RandomWalk
+from ivideo.simulate.policies import GoalPusher, Mixed, Policy, Prober, Pusher, RandomWalk
 from ivideo.simulate.pushing_table import reward
 
 STATE = TableState(pusher=(20.0, 32.0), disc=(40.0, 40.0), square=(32.0, 14.0))
@@ -46,6 +46,16 @@ def test_the_pusher_moves_both_objects_and_rarely_hugs_walls(pushes: list[Demons
     assert np.mean(at_wall) < 0.25
 
 
+def test_the_prober_is_at_the_objects_and_tries_things_out() -> None:
+    played = demonstrate(Prober(), episodes=20, seed=2)
+    moving = [displacement(*pair) > 0.05 for one in played for pair in pairwise(one.states)]
+    assert np.mean(moving) > 0.33
+    turned = [  # by more than a right angle from one action to the next, which a pusher hardly ever does
+        torch.linalg.vecdot(before, after) < 0 for one in played for before, after in pairwise(one.episode.actions)
+    ]
+    assert np.mean(turned) > 0.1
+
+
 def test_the_goal_pusher_succeeds() -> None:
     played = demonstrate(GoalPusher(), episodes=20, seed=3)
     assert np.mean([one.episode.terminal for one in played]) >= 0.9
@@ -76,7 +86,7 @@ def test_a_mixture_plays_one_policy_per_episode() -> None:
         Mixed((Constant(0.5),), (1.0, 2.0))
 
 
-@pytest.mark.parametrize("policy", [RandomWalk(), Pusher(), GoalPusher(), Mixed()])
+@pytest.mark.parametrize("policy", [RandomWalk(), Pusher(), Prober(), GoalPusher(), Mixed()])
 def test_recordings_are_reproducible_and_longer_ones_begin_alike(policy: Policy) -> None:
     short, long = demonstrate(policy, 2, seed=7, horizon=15), demonstrate(policy, 3, seed=7, horizon=15)
     for one, other in zip(short, long, strict=False):
