@@ -53,7 +53,7 @@ class Chain:
         model: WorldModel,
         clip: UInt8[Tensor, "t 3 h w"],
         *,
-        history: History = "recent",
+        history: History | None = None,
         samples: int = 1,
         goal: UInt8[Tensor, "3 h w"] | None = None,
         domain: str | int | None = None,
@@ -63,10 +63,11 @@ class Chain:
     ) -> "Chain":
         """A chain that goes on from the end of a clip, as `samples` futures.
 
-        Give a model the history it was trained with (`data.history`). The clip must be as long as that reaches back.
+        `history` None is the one that the model was trained with. The clip must be as long as it reaches back.
         """
         if samples < 1:
             raise ValueError(f"samples is {samples}; expected at least 1 future")
+        history = usual(model) if history is None else history
         span = reach(model, history)
         if len(clip) < span:
             frames = "1 frame" if span == 1 else f"{span} frames"
@@ -147,7 +148,7 @@ def chained(
     acts: Iterable[Acts | Sequence[Acts]],
     *,
     frames: int | None = None,
-    history: History = "recent",
+    history: History | None = None,
     samples: int = 1,
     goal: UInt8[Tensor, "3 h w"] | None = None,
     domain: str | int | None = None,
@@ -170,6 +171,11 @@ def chained(
     for act in acts:
         chain, made = chain.go(act, frames)
         yield made
+
+
+def usual(model: WorldModel) -> History:
+    """The history that a model was trained with; "recent" where its checkpoint does not say."""
+    return model.config.history or "recent"
 
 
 def reach(model: WorldModel, history: History) -> int:

@@ -104,7 +104,9 @@ def _beyond_released(model: "WorldModel") -> dict[str, Any] | None:
     for domain in embedding["domains"]:
         if not domain["choices"]:  # so that a model without any is written as it ever was
             del domain["choices"]
-    written = {
+    if embedding["text"] is not None and not embedding["text"]["actions"]:
+        del embedding["text"]["actions"]
+    written: dict[str, Any] = {
         "embedding": embedding,
         "heads": asdict(config.heads),
         "vocabulary": config.vocabulary,
@@ -112,6 +114,8 @@ def _beyond_released(model: "WorldModel") -> dict[str, Any] | None:
         "remember": config.remember,
         "sampling": asdict(config.sampling),
     }
+    if config.history is not None:
+        written["history"] = config.history
     return None if written == _released_settings(_shapes(_extras(model))) else written
 
 

@@ -2,7 +2,8 @@
 
 All of it is added where the action goes, the marker of the frame it leads to, and every part begins at zero, so that a
 model to which one of them is added starts out as what it was. Continuous controls enter through a projection, as in
-the released model, or as numbered bins (UniSim, section 3.1), each with a vector of its own.
+the released model, or as numbered bins (UniSim, section 3.1), each with a vector of its own and, where a text encoder
+reads them too, words beside it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ivideo.embodiments import Domain, Embodiments
+from ivideo.instructions import ControlWords, InstructionEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,17 +141,23 @@ class ScaledInput(nn.Linear):
 
 
 class BinnedInput(nn.Module):
-    """The sum over a domain's controls of a vector for the bin that each control is in."""
+    """The sum over a domain's controls of a vector for the bin that each control is in, and of what `reader` makes of
+    the middles of these bins in words."""
 
-    def __init__(self, domain: Domain, count: int, width: int) -> None:
+    def __init__(self, domain: Domain, count: int, width: int, reader: InstructionEncoder | None = None) -> None:
         super().__init__()
         self.range, self.count = Range(domain), count
         self.table = nn.Embedding(domain.action_dim * count, width)
+        self.words = None if reader is None else ControlWords(reader, width)
 
     def forward(self, actions: Float[Tensor, "*n a"]) -> Float[Tensor, "*n d"]:
         first = torch.arange(actions.shape[-1], device=actions.device) * self.count
-        out: Tensor = self.table(self.range.bin(actions, self.count) + first).sum(-2)
-        return out
+        index = self.range.bin(actions, self.count)
+        out: Tensor = self.table(index + first).sum(-2)
+        if self.words is None:
+            return out
+        said: Tensor = self.words(self.range.centre(index, self.count), self.range.high - self.range.low)
+        return out + said
 
 
 class ChoiceInput(nn.Embedding):
@@ -163,12 +171,20 @@ class ChoiceInput(nn.Embedding):
 class DomainInput(nn.ModuleDict):
     """The actions of each domain through an input of its own, by name; domains without actions add nothing."""
 
-    def __init__(self, domains: Sequence[Domain], width: int, *, bins: int = 0, scale: bool = False) -> None:
+    def __init__(
+        self,
+        domains: Sequence[Domain],
+        width: int,
+        *,
+        bins: int = 0,
+        scale: bool = False,
+        reader: InstructionEncoder | None = None,
+    ) -> None:
         def of(domain: Domain) -> nn.Module:
             if domain.count:
                 return ChoiceInput(domain.count, width)
             if bins:
-                return BinnedInput(domain, bins, width)
+                return BinnedInput(domain, bins, width, reader)
             return ScaledInput(domain, width) if scale else nn.Linear(domain.action_dim, width)
 
         super().__init__({domain.name: of(domain) for domain in domains if domain.action_dim})

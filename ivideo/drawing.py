@@ -73,6 +73,8 @@ class FrameTask:
     guidance: Guidance | None = None
     counts: tuple[int, ...] | None = None
     """How many of the last tokens that are read first belong to each row, where that differs."""
+    checks: bool = True
+    """Whether to look for logits that are no numbers at every token, which waits for the device."""
 
     def draw(self, cache: KVCache | RaggedCache) -> Drawn:
         """Token by token."""
@@ -156,7 +158,8 @@ class FrameTask:
         if without is not None and self.guidance is not None:
             plain = self.model.logits(without, self.vocabulary).float().flatten(0, 1)
             guided = (1 + self.guidance.strength) * logits - self.guidance.strength * plain
-        chosen = choose(guided, self.sampling, self.uniforms[:, cell : cell + shape[1]].flatten())
+        uniforms = self.uniforms[:, cell : cell + shape[1]].flatten()
+        chosen = choose(guided, self.sampling, uniforms, checks=self.checks)
         likelihood = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
         offset = self.model.layout.dynamics_ids[0] if self.vocabulary == "dynamics" else 0
         return (chosen + offset).view(shape), likelihood.view(shape)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ivideo.controls import ActionInput, Controls, DomainInput
 from ivideo.embodiments import Domain
-from ivideo.instructions import TextConfig
+from ivideo.instructions import InstructionEncoder, TextConfig
 from ivideo.layout import TokenLayout
 from tokenizer import FrameCodes, TokenizerConfig
 from transformer import Transformer
@@ -66,6 +66,8 @@ class EmbeddingConfig:
             raise ValueError(f"{option} needs domains, which state the range of every control; name at least one")
         if self.bins and self.scale_actions:
             raise ValueError("bins and scale_actions are both set; bins are over the range as it is, leave one out")
+        if self.text is not None and self.text.actions and not self.bins:
+            raise ValueError("text.actions says the bins of controls in words, and there are none; set bins, say 4096")
         if not self.domains:
             return
         names, widest = [domain.name for domain in self.domains], max(domain.action_dim for domain in self.domains)
@@ -75,13 +77,13 @@ class EmbeddingConfig:
             raise ValueError(f"action_dim is {self.action_dim}, but the widest domain takes {widest}; leave it out")
         object.__setattr__(self, "action_dim", widest)
 
-    def action_input(self, width: int) -> ActionInput | DomainInput | None:
-        """What turns actions into vectors of `width`; None where there are none."""
+    def action_input(self, width: int, reader: InstructionEncoder | None = None) -> ActionInput | DomainInput | None:
+        """What turns actions into vectors of `width`, with what `reader` makes of them; None where there are none."""
         if not self.action_dim:
             return None
         if not self.domains:
             return ActionInput(self.action_dim, width)
-        return DomainInput(self.domains, width, bins=self.bins, scale=self.scale_actions)
+        return DomainInput(self.domains, width, bins=self.bins, scale=self.scale_actions, reader=reader)
 
 
 class GuideBlock(nn.Module):
@@ -152,7 +154,9 @@ class SequenceEmbedding(nn.Module):
         self.layout = layout
         width = transformer.config.width
         vector = tokenizer.code_dim or tokenizer.latent_channels
-        self.action = config.action_input(width)
+        self.reader = None if config.text is None else InstructionEncoder(config.text)
+        """What reads words; no part of the saved model."""
+        self.action = config.action_input(width, self.reader if config.text and config.text.actions else None)
         self.text = nn.Linear(config.text.size, width, bias=False) if config.text else None
         self.domain = nn.ParameterDict({each.name: torch.zeros(width) for each in config.domains})
         self.context_vector = nn.Linear(vector, width, bias=False) if config.code_vectors else None

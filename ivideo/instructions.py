@@ -1,12 +1,13 @@
-"""Instructions in words, as vectors: what a frozen T5 makes of them, averaged over their tokens."""
+"""Words as vectors: what a frozen T5 makes of instructions and of controls, averaged over their tokens."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class TextConfig:
     """A T5 encoder with its tokenizer: a folder or a Hub id. It is frozen and not part of the saved model."""
     size: int = 512
     """Width of its states (its config's d_model)."""
+    actions: bool = False
+    """Also read every control of an action in words, beside its bin (UniSim, section 3.1)."""
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -65,3 +68,28 @@ class InstructionEncoder:
                 "elsewhere and name its folder as embedding.text.encoder"
             ) from error
         return tokenizer, encoder.eval().requires_grad_(False)
+
+
+class ControlWords(nn.Module):
+    """A projection of what an encoder makes of a domain's controls, each in words of its own: "control 2 is -0.75".
+
+    Vectors are averaged over the controls, as those of an instruction are over its tokens. A control is said to the
+    decimal that cuts its range in 100 to 1,000 steps, and read once for each: its bin keeps what that leaves out.
+    """
+
+    def __init__(self, reader: InstructionEncoder, width: int) -> None:
+        super().__init__()
+        self.reader = reader
+        self.project = nn.Linear(reader.config.size, width, bias=False)
+
+    def forward(self, values: Float[Tensor, "*n a"], spans: Float[Tensor, " a"]) -> Float[Tensor, "*n d"]:
+        """The vector to add for controls whose ranges are `spans` wide."""
+        places = [max(0, math.ceil(2 - math.log10(span))) for span in spans.tolist()]
+        said = [
+            f"control {number + 1} is {round(value, places[number]) + 0.0:.{places[number]}f}"  # no minus before 0
+            for action in values.flatten(0, -2).tolist()
+            for number, value in enumerate(action)
+        ]
+        read = self.reader(said).to(self.project.weight).unflatten(0, values.shape)
+        out: Tensor = self.project(read.mean(-2))
+        return out

@@ -36,13 +36,13 @@ def together(model: "WorldModel", states: Sequence[RolloutState]) -> RolloutStat
         raise ValueError("no rollouts are given to bring together; give at least one")
     for state in states:
         _check(model, state)
-    frames = max(state.frames for state in states)
+    held = max(state.ids.shape[1] for state in states)
     depth = max(len(state.actions) for state in states)
     first = states[0]
     return RolloutState(
         cache=RaggedCache.together([state.cache for state in states]),
         context=ContextFeatures.together([state.context for state in states]),
-        ids=torch.cat([F.pad(state.ids, (0, 0, frames - state.frames, 0), value=-1) for state in states]),
+        ids=torch.cat([F.pad(state.ids, (0, 0, held - state.ids.shape[1], 0), value=-1) for state in states]),
         cells=None if first.cells is None else torch.cat([_given(state.cells) for state in states]),
         unread=None if model.heads.read_last_token else torch.cat([_unread(model, state) for state in states]),
         actions=tuple(_actions(states, age) for age in range(depth, 0, -1)),
@@ -50,6 +50,7 @@ def together(model: "WorldModel", states: Sequence[RolloutState]) -> RolloutStat
         domains=_domains(states),
         text=_text(states),
         ages=torch.cat([_ages(state) for state in states]),
+        gone=max(state.frames for state in states) - held,
     )
 
 
@@ -61,7 +62,9 @@ def uniform(model: "WorldModel", state: RolloutState) -> RolloutState:
     if cache is None or int(state.ages.min()) < state.frames:
         return state
     unread = state.unread if waits(model, cache.length) else None
-    return replace(state, cache=cache, unread=unread, ages=None)
+    alike = replace(state, cache=cache, unread=unread, ages=None)
+    # Of rows that have imagined equally many frames, some may hold fewer.
+    return alike.latest(int((alike.ids >= 0).all(dim=2).all(dim=0).sum()))
 
 
 def settled(state: RolloutState) -> RolloutState:

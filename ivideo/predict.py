@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ivideo.chain import chained, reach
+from ivideo.chain import chained, reach, usual
 from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.data import open_episodes
@@ -51,8 +51,8 @@ class Prediction:
     """What is to be done, for a model that reads instructions; null takes what comes with the video."""
     instructions: tuple[str, ...] = ()
     """What is to be done one after the other, each in a segment of its own: words, or names of a domain's choices."""
-    history: Literal["recent", "distant"] = "recent"
-    """Start from the frames just before the first imagined one, or from 1, 2, 4, ... before it; as in training."""
+    history: Literal["recent", "distant"] | None = None
+    """Start from the frames just before the first imagined one, or 1, 2, 4, ... before it; null: as in training."""
     guidance: float = 0.0
     """How far to exaggerate what the action and the instruction change; 0 is the model as it is."""
     seed: int = 0
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
         check_new_file(path, overwrite=wanted.overwrite)
     model = WorldModel.from_pretrained(wanted.model, device=wanted.device, precision=wanted.precision)
     episode = _episode(wanted, model.tokenizer.config.resolution)
-    clip, truth = _window(episode, wanted, reach(model, wanted.history))
+    clip, truth = _window(episode, wanted, reach(model, wanted.history or usual(model)))
     actions = None if wanted.instructions else _actions(episode, wanted, model, len(clip))
     futures = _futures(episode, wanted, model, clip, actions)
     rows = [_repeat_last(torch.cat([clip, truth]), futures.shape[1])[None], futures]
@@ -136,7 +136,7 @@ def _futures(
         )
         return torch.cat([shown, *made], dim=1)
     given = model.context_frames - model.config.goal_conditioned
-    context = clip[(len(clip) - frames_back(given, wanted.history)).tolist()]
+    context = clip[(len(clip) - frames_back(given, wanted.history or usual(model))).tolist()]
     future = model.predict(
         context,
         actions,

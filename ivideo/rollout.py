@@ -107,10 +107,12 @@ def step(
         not guidance
         and state.batch == 1
         and state.frames > 0
-        and (sampling.temperature == 0 if guess is None else guess)
+        and (sampling.temperature == 0 and model.graphs is None if guess is None else guess)
     )
     if guessed and isinstance(state.cache, KVCache):
         drawn = task.draw_from(state.ids[:, -1], state.cache)
+    elif model.graphs is not None and not guidance and isinstance(state.cache, KVCache):
+        drawn = model.graphs.draw(task, state.cache)
     else:
         drawn = task.draw(state.cache)
     codes = layout.dynamics_index(drawn.ids, clamp=True)
@@ -158,7 +160,8 @@ def frames_of(model: "WorldModel", state: RolloutState, which: slice) -> UInt8[T
     for rows in torch.arange(state.batch).split(at_once):
         context = state.context if len(rows) == state.batch else state.context.select(rows)
         parts = codes[rows.to(codes.device)].split(max(1, at_once // len(rows)), dim=1)
-        decoded.append(torch.cat([pixels(model.tokenizer.decode_frames(part, context)) for part in parts], dim=1))
+        decode = model.tokenizer.decode_frames if model.graphs is None else model.graphs.decode
+        decoded.append(torch.cat([pixels(decode(part, context)) for part in parts], dim=1))
     return torch.cat(decoded)
 
 

@@ -32,8 +32,8 @@ class RolloutState:
     context: ContextFeatures
     """What the tokenizer knows of the context frames."""
     ids: Int[Tensor, "b f m"]
-    """Tokens of the frames imagined so far, as vocabulary ids. A row with fewer frames than others has them last, and
-    -1 before them."""
+    """Tokens of the frames imagined so far, as vocabulary ids, but for those that are `gone`. A row with fewer frames
+    than others has them last, and -1 before them."""
     cells: Float[Tensor, "b m g"] | None
     """The guide's features of the latest frame, in models that have a guide."""
     unread: Float[Tensor, "b 1 d"] | None
@@ -51,6 +51,8 @@ class RolloutState:
     """The branch without actions, while every step so far was guided."""
     ages: Int64[Tensor, " b"] | None = None
     """Frames that each row has imagined, where that differs from row to row; on the CPU, as the seeds are."""
+    gone: int = 0
+    """Of how many frames, the first ones of the row that has imagined most, the tokens are no longer held."""
 
     @property
     def batch(self) -> int:
@@ -59,7 +61,18 @@ class RolloutState:
     @property
     def frames(self) -> int:
         """Frames imagined so far, by the row that has imagined most."""
-        return self.ids.shape[1]
+        return self.gone + self.ids.shape[1]
+
+    def latest(self, count: int) -> "RolloutState":
+        """The same future, of which only the latest `count` frames can still be looked at.
+
+        It goes on as before where `count` is over the frames that stay when others are forgotten
+        (`ivideo.window.frames_kept`).
+        """
+        dropped = self.ids.shape[1] - count
+        if dropped <= 0:
+            return self
+        return replace(self, ids=self.ids[:, dropped:].clone(), gone=self.gone + dropped)
 
     def told(self, action: Float[Tensor, "b h a"] | None) -> Controls:
         """All that rows are told with an action."""
@@ -105,7 +118,8 @@ class RolloutState:
         if self.ages is None:
             return chosen
         ages = self.ages[rows.to(self.ages.device)]
-        return replace(chosen, ids=chosen.ids[:, self.frames - int(ages.max()) :], ages=ages)
+        held, oldest = self.ids.shape[1], int(ages.max())
+        return replace(chosen, ids=chosen.ids[:, max(held - oldest, 0) :], ages=ages, gone=max(oldest - held, 0))
 
     def rows(
         self,

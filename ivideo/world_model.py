@@ -16,8 +16,8 @@ from ivideo.controls import Controls, ranged
 from ivideo.embedding import SequenceEmbedding
 from ivideo.embodiments import Embodiments, Named
 from ivideo.episode import Batch
+from ivideo.graphs import FrameGraphs
 from ivideo.heads import Heads
-from ivideo.instructions import InstructionEncoder
 from ivideo.layout import layout_of
 from ivideo.losses import HarmoniousWeights, token_loss
 from ivideo.state import Prediction, RolloutState
@@ -37,18 +37,18 @@ class WorldModel(nn.Module):
     a result, never an attribute of the model.
     """
 
+    graphs: FrameGraphs | None = None
+    """What replays frames on a GPU, where `FrameGraphs.of` has been asked to."""
+
     def __init__(self, tokenizer: VideoTokenizer, config: WorldModelConfig) -> None:
         super().__init__()
-        if config.remember is not None and config.remember < 1:
-            raise ValueError(f"remember is {config.remember}; expected at least 1 frame, or null")
         self.config = config
         self.tokenizer = tokenizer
         self.layout = layout_of(tokenizer.config)
         self.transformer = Transformer(replace(config.transformer, vocab_size=self.layout.vocab_size))
         self.embedding = SequenceEmbedding(config.embedding, self.layout, tokenizer.config, self.transformer)
         self.heads = Heads(config.heads, config.transformer.width, config.embedding.action_dim)
-        text = config.embedding.text
-        self.read_instructions = None if text is None else InstructionEncoder(text)
+        self.read_instructions = self.embedding.reader
         names = ["cross_entropy", *self.heads.loss_names]
         self.harmony = HarmoniousWeights(names) if config.loss_weights == "harmonious" else None
         if config.goal_conditioned and self.layout.context_frames < 2:
@@ -161,8 +161,6 @@ class WorldModel(nn.Module):
         logits = self.transformer.logits(hidden)
         return logits if scores is None else logits + F.pad(scores, (start, logits.shape[-1] - stop))
 
-    # --------------------------------------------------------------------------------------------- imagining
-
     @torch.inference_mode()
     def start(
         self,
@@ -268,8 +266,6 @@ class WorldModel(nn.Module):
     def check_actions(self, actions: Tensor, where: str = "", domain: Named | None = None) -> None:
         """Refuses actions this model cannot take, naming both sizes; the message begins with `where` they are from."""
         self.embodiments.check(actions, self.embodiments.ids(domain, 1), where)
-
-    # ---------------------------------------------------------------------------------------- saving, loading
 
     @staticmethod
     def from_pretrained(

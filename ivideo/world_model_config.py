@@ -31,5 +31,11 @@ class WorldModelConfig:
     remember: int | None = None
     """Imagined frames a rollout reads at most, before it forgets the oldest half; null: what fits in front of the
     position limit, or when the model is trained here, as many as it is trained on."""
+    history: Literal["recent", "distant"] | None = None
+    """How the context frames it was trained on lie (`data.history`); null: nobody wrote it down, taken as recent."""
     sampling: Sampling = field(default_factory=Sampling)
     """How tokens are drawn where a call does not say (released: temperature 1, top-k 100)."""
+
+    def __post_init__(self) -> None:
+        if self.remember is not None and self.remember < 1:
+            raise ValueError(f"remember is {self.remember}; expected at least 1 frame, or null")

@@ -71,15 +71,29 @@ class ContextFeatures:
             return replace(self, forks=rows.shape[0])
         stored = rows.to(self.stored_codes.device) // self.forks
 
-        def pick(tensor: Tensor) -> Tensor:
-            return tensor.index_select(0, stored)
+        return replace(self.map(lambda tensor: tensor.index_select(0, stored)), forks=1)
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "ContextFeatures":
+        """The same with a function applied to every tensor."""
         return ContextFeatures(
-            stored_codes=pick(self.stored_codes),
-            encoder=None if self.encoder is None else tuple(kv.map(pick) for kv in self.encoder),
-            decoder=tuple(kv.map(pick) for kv in self.decoder),
-            background=None if self.background is None else pick(self.background),
+            stored_codes=function(self.stored_codes),
+            encoder=None if self.encoder is None else tuple(each.map(function) for each in self.encoder),
+            decoder=tuple(each.map(function) for each in self.decoder),
+            background=None if self.background is None else function(self.background),
+            forks=self.forks,
         )
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every tensor, in the order in which `map` comes to them."""
+        found: list[Tensor] = []
+
+        def note(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.map(note)
+        return tuple(found)
 
     @staticmethod
     def together(contexts: "Sequence[ContextFeatures]") -> "ContextFeatures":

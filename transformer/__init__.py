@@ -7,6 +7,10 @@ from .cache import KVCache
 from .config import TransformerConfig
 from .model import Transformer
 from .ragged import RaggedCache
-from .sampling import Sampling, choose, sample
+from .sampling import Sampling, choose, refuse_non_finite, sample
+from .seat import Seat, grown, seating
 
-__all__ = ["KVCache", "RaggedCache", "Sampling", "Transformer", "TransformerConfig", "choose", "sample"]
+__all__ = [
+    "KVCache", "RaggedCache", "Sampling", "Seat", "Transformer", "TransformerConfig", "choose", "grown",
+    "refuse_non_finite", "sample", "seating",
+]  # fmt: skip

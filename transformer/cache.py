@@ -22,10 +22,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-class _Storage:
+class Storage:
     """A buffer that several cache values look into; `used` is how far the newest of them has written."""
 
-    __slots__ = ("keys", "used", "values")
+    __slots__ = ("__weakref__", "keys", "used", "values")
 
     def __init__(self, keys: Tensor, values: Tensor, used: int) -> None:
         self.keys, self.values, self.used = keys, values, used
@@ -39,7 +39,7 @@ class KVCache:
     through a cache.
     """
 
-    storage: _Storage
+    storage: Storage
     own: int
     """Positions held for each sequence alone."""
     max_positions: int
@@ -66,7 +66,7 @@ class KVCache:
         """A cache of no positions; `capacity` positions are allocated at once, more as they are needed."""
         shape = (layers, batch, heads, min(capacity, max_positions), head_dim)
         keys, values = (torch.empty(shape, device=device, dtype=dtype) for _ in range(2))
-        return KVCache(storage=_Storage(keys, values, 0), own=0, max_positions=max_positions)
+        return KVCache(storage=Storage(keys, values, 0), own=0, max_positions=max_positions)
 
     @staticmethod
     def together(caches: "Sequence[KVCache]") -> "KVCache":
@@ -217,4 +217,4 @@ class KVCache:
         layers, _, heads, _, head_dim = self.storage.keys.shape
         room = max(own, min(capacity, self.max_positions - (self.length - self.own)))
         keys, values = (self.storage.keys.new_empty(layers, batch, heads, room, head_dim) for _ in range(2))
-        return KVCache(storage=_Storage(keys, values, own), own=own, max_positions=self.max_positions)
+        return KVCache(storage=Storage(keys, values, own), own=own, max_positions=self.max_positions)

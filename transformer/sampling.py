@@ -46,12 +46,13 @@ def choose(
     uniform: Float[Tensor, "b"],
     *,
     allowed: tuple[int, int] | None = None,
+    checks: bool = True,
 ) -> Int[Tensor, "b"]:
     """The token ids at the quantiles `uniform` (in [0, 1)) of each row's distribution.
 
     Likelier tokens come first where top-k or top-p is on; ids in order otherwise. `allowed=(start, stop)` restricts
     the choice to the ids `start` to `stop - 1`. Minus infinity excludes a token; ValueError for rows with NaN or
-    infinity, or in which nothing is left.
+    infinity, or in which nothing is left; `checks=False` leaves that to the caller, since it waits for the device.
     """
     first = 0
     if allowed is not None:
@@ -60,14 +61,16 @@ def choose(
             raise ValueError(f"allowed={allowed} is no range of ids within 0 to {logits.shape[-1]}")
         logits = logits[:, first:stop]
     if sampling.temperature == 0:
-        _check_finite(logits.amax(dim=-1))
+        if checks:
+            refuse_non_finite(logits.amax(dim=-1))
         return logits.argmax(dim=-1) + first
     kept = min(sampling.top_k or logits.shape[-1], logits.shape[-1])
     ids: Tensor | None = None
     if kept < logits.shape[-1] or sampling.top_p < 1:
         logits, ids = logits.topk(kept)
     best = logits.amax(dim=-1, keepdim=True)
-    _check_finite(best)
+    if checks:
+        refuse_non_finite(best)
     weights = ((logits.float() - best) / sampling.temperature).exp()  # not normalised: only ratios matter below
     if sampling.top_p < 1:
         likelier = weights.cumsum(dim=-1) - weights
@@ -77,11 +80,16 @@ def choose(
     below = total.nextafter(torch.zeros_like(total))  # rounding must not carry a quantile past the last token
     quantile = torch.minimum(uniform[:, None].to(total.dtype) * total, below)
     index = torch.searchsorted(cumulative, quantile, right=True)
+    if not checks:
+        index.clamp_(max=cumulative.shape[-1] - 1)  # no number lies behind all of them
     return (index if ids is None else ids.gather(-1, index)).squeeze(-1) + first
 
 
-def _check_finite(best: Float[Tensor, "*b"]) -> None:
-    """The largest logit of a row is NaN or infinite wherever any is, so the largest is enough to look at."""
+def refuse_non_finite(best: Float[Tensor, "*b"]) -> None:
+    """ValueError where the largest logit of a row is no number; it is NaN or infinite wherever any is.
+
+    So is the log-probability of a token that was drawn from them.
+    """
     if not best.isfinite().all():
         raise ValueError(
             "the logits hold NaN or infinite values, so no token can be drawn; "

@@ -17,6 +17,7 @@ from ivideo.config.limits import check_least
 from ivideo.controls import ActionInput
 from ivideo.embedding import EmbeddingConfig
 from ivideo.files import check_new_file, replace_file
+from ivideo.graphs import FrameGraphs
 from ivideo.heads import HeadsConfig
 from ivideo.hub import check_device
 from ivideo.memory import check_rollout
@@ -44,6 +45,8 @@ class Bench:
     """Runs of either way, in turn."""
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
+    graphs: bool = False
+    """Replay our frames from CUDA graphs."""
     threads: int = 1
     """Processor threads; with one, processor time is what the work took, whatever else runs beside it."""
     out: str | None = None
@@ -78,6 +81,8 @@ def main(argv: list[str]) -> int:
     timings = []
     exact = wanted.precision == "float32"
     ways = Ways(model, wanted.precision)
+    if wanted.graphs:
+        FrameGraphs.of(ways.model)
     for row in all_workloads(ways, wanted.only, horizon=wanted.horizon, branches=wanted.branches):
         print(f"{row.name}, {row.shape} ...", end="", flush=True)
         timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact, device=model.device))

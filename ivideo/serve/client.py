@@ -29,7 +29,8 @@ class RemoteWorlds(VectorEnv[Array, Array, Array]):
     """Many imagined environments at once, in a model that `ivideo serve` holds.
 
     They are what `WorldModelEnv` is, seed by seed; what the server computes for several clients it computes in one
-    pass. A lost connection is a `ConnectionLost`, after which `reconnect` and `reset` begin anew.
+    pass. A lost connection is a `ConnectionLost`, after which `reconnect` and `reset` begin anew. In a model without a
+    reward head every reward is 0, and `rewarded` is False.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  (gymnasium's spelling)
@@ -87,6 +88,7 @@ class RemoteWorlds(VectorEnv[Array, Array, Array]):
         hello = self.line.hello
         self.single_observation_space = _space(hello[observations])
         self.single_action_space = _space(hello["action"])
+        self.rewarded = bool(hello.get("rewarded", True))
         self._batch()
 
     def reset(

@@ -123,6 +123,7 @@ class Host:
                 "high": layout.dynamics_codes - 1,
                 "dtype": "<i8",
             },
+            "rewarded": self.worlds.rewarded,
             "horizon": self.rules.horizon,
             "context_frames": self.worlds.model.context_frames,
             "pictures": list(PICTURES),

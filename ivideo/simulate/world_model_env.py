@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from ivideo.data import open_episodes
 from ivideo.episode import Episode
 from ivideo.simulate.play_log import PlayLog
+from ivideo.simulate.rows import Rows
 from ivideo.simulate.spaces import Observations, observation_space
 from ivideo.simulate.spaces import action_space as free_space
 from ivideo.simulate.turns import Ask, Turn, alone
@@ -34,6 +34,8 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
     says otherwise. An episode begins with true frames, from anywhere in `starts`; it is terminated where the model's
     termination head says so with more than `threshold`, and truncated after `horizon` steps. An environment that has
     ended begins anew with its next step, whose action is ignored (`AutoresetMode.NEXT_STEP`).
+
+    A model without a reward head earns nothing: every reward is 0, unless `reward` says otherwise.
 
     Environment i is seeded with `seed + i` and is the same in any batch. `infos` hold `log_likelihood` (nats of the
     frame's tokens: how sure the model was) and `terminal` (the probability).
@@ -71,7 +73,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             horizon: steps after which an episode is truncated.
             observations: "pixels", or "tokens" to leave decoding to `render`.
             action_space: of a single environment; None is [-1, 1] in every control, or the domain's choices.
-            reward: rewards of frames `[b 3 h w]`, for a model without a reward head.
+            reward: rewards of frames `[b 3 h w]`; None takes the model's own, or 0 where it has no reward head.
             threshold: probability of termination above which an episode is terminated.
             sampling: how tokens are drawn; None is the model's own way.
             domain: whose actions they are, for a model of several domains.
@@ -148,7 +150,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             self.log.events.append({"mask": mask.tolist(), "generators": states})
         answer = yield Ask(beginning=which, generators=tuple(self._generators[index] for index in which))
         self._begun = True
-        rows = self._empty()
+        rows = Rows.empty(self.observation_space)
         self._groups = self.worlds.without(self._groups, which)
         self._begin(answer.begun, rows)
         where = list(which)
@@ -175,7 +177,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             beginning=ended,
             generators=tuple(self._generators[index] for index in ended),
         )
-        rows = self._empty()
+        rows = Rows.empty(self.observation_space)
         self._groups = ()
         if answer.gone is not None:
             group, seen = answer.gone
@@ -243,7 +245,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
 
     # ----------------------------------------------------------------------------------------------------- within
 
-    def _begin(self, begun: "tuple[Group, Seen] | None", rows: "_Rows") -> None:
+    def _begin(self, begun: "tuple[Group, Seen] | None", rows: Rows) -> None:
         if begun is None:
             return
         group, seen = begun
@@ -252,7 +254,7 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             self._steps[index], self._over[index] = 0, False
         self._show(group.members, seen, rows)
 
-    def _take(self, members: Sequence[int], seen: Seen, rows: "_Rows") -> None:
+    def _take(self, members: Sequence[int], seen: Seen, rows: Rows) -> None:
         self._show(members, seen, rows)
         where = list(members)
         rows.rewards[where] = seen.rewards.numpy()
@@ -264,41 +266,10 @@ class WorldModelEnv(VectorEnv[Array, Array, Array]):
             rows.truncated[index] = self._steps[index] >= self.horizon and not rows.terminated[index]
             self._over[index] = bool(rows.terminated[index] or rows.truncated[index])
 
-    def _show(self, members: Sequence[int], seen: Seen, rows: "_Rows") -> None:
+    def _show(self, members: Sequence[int], seen: Seen, rows: Rows) -> None:
         where = list(members)
         if seen.frames is not None:
             self._shown[where] = seen.frames
             rows.observations[where] = seen.frames.permute(0, 2, 3, 1).numpy()
         else:
             rows.observations[where] = seen.codes.numpy()
-
-    def _empty(self) -> "_Rows":
-        return _Rows(
-            observations=np.zeros(self.observation_space.shape or (), self.single_observation_space.dtype),
-            rewards=np.zeros(self.num_envs, np.float64),
-            terminated=np.zeros(self.num_envs, bool),
-            truncated=np.zeros(self.num_envs, bool),
-            likelihood=np.zeros(self.num_envs, np.float64),
-            terminal=np.zeros(self.num_envs, np.float64),
-        )
-
-
-@dataclass(slots=True, kw_only=True)
-class _Rows:
-    """What a step gives, while it is put together."""
-
-    observations: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
-    likelihood: Array
-    terminal: Array
-
-    def infos(self) -> dict[str, Any]:
-        everywhere = np.ones(len(self.rewards), bool)
-        return {
-            "log_likelihood": self.likelihood,
-            "_log_likelihood": everywhere,
-            "terminal": self.terminal,
-            "_terminal": everywhere,
-        }

@@ -14,6 +14,7 @@ from ivideo.episode import Episode
 from ivideo.joining import settled, together, uniform
 from ivideo.simulate import tiles
 from ivideo.state import RolloutState
+from ivideo.window import frames_kept
 from ivideo.world_model import WorldModel
 from transformer import Sampling
 
@@ -90,7 +91,7 @@ class Worlds:
     pixels: bool = True
     """Whether frames are decoded, which costs most."""
     reward: Rewarder | None = None
-    """Rewards of frames; None takes the model's own."""
+    """Rewards of frames; None takes the model's own, or 0 where it has no reward head."""
     sampling: Sampling | None = None
     domain: str | None = None
     tile: int = 0
@@ -105,8 +106,6 @@ class Worlds:
             raise ValueError("this model starts from a goal, which no environment has; take one that needs none")
         if not model.action_dim:
             raise ValueError("this model takes no actions, so it is no environment; take one that takes some")
-        if self.reward is None and not model.config.heads.reward:
-            raise ValueError("this model has no reward head; pass reward=, a function of its frames")
         if self.reward is not None and not self.pixels:
             raise ValueError("rewards are a function of frames here, so pixels are needed; leave pixels at True")
         if not any(len(episode) >= model.context_frames for episode in self.starts):
@@ -122,6 +121,11 @@ class Worlds:
             )
         if self.tile:
             tiles.check(model, self.tile)
+
+    @property
+    def rewarded(self) -> bool:
+        """Whether anything is earned here; else every reward is 0."""
+        return self.reward is not None or self.model.config.heads.reward
 
     def begin(self, members: Sequence[int], generators: Sequence[np.random.Generator]) -> tuple[Group, Seen]:
         """Begin worlds, each where its generator says."""
@@ -251,10 +255,10 @@ class Worlds:
             assert frames is not None
             rewards = self.reward(frames)
         else:
-            assert made.reward is not None
-            rewards = made.reward
+            rewards = torch.zeros(len(made.codes)) if made.reward is None else made.reward
         terminals = torch.zeros(len(made.codes)) if made.terminal is None else made.terminal
-        return state, Seen(
+        # Nobody asks for frames of before: without this, an episode's memory would grow with its steps.
+        return state.latest(frames_kept(self.model) + 1), Seen(
             frames=frames,
             codes=made.codes.cpu(),
             rewards=rewards.float().cpu(),

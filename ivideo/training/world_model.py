@@ -113,6 +113,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     check(settings, model, train)
     if model.config.remember is None:
         model.config = replace(model.config, remember=settings.data.frames - model.context_frames)
+    model.config = replace(model.config, history=settings.data.history)
     if settings.model.embedding.bins or settings.model.embedding.scale_actions:
         model.state_ranges(_actions_by_domain(model, train))
     how: dict[str, Any] = {"context": model.context_frames, "order": order_of(model)}

@@ -1,12 +1,12 @@
 """Whether a model that is shown four frames of the past knows what one that is shown a single frame cannot.
 
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/benchmarks/history.py tokenizer FOLDER
-    PYTHONPATH=. OMP_NUM_THREADS=1 python tests/benchmarks/history.py train FOLDER one|recent|distant SEED
+    PYTHONPATH=. OMP_NUM_THREADS=1 python tests/benchmarks/history.py train FOLDER one|recent|distant SEED STEPS
     PYTHONPATH=. OMP_NUM_THREADS=1 python tests/benchmarks/history.py compare FOLDER SEED ...
 
-Clips show a pushing table whose objects rest, in colours of their own, while an opaque panel slides over them from
-left to right, again and again. Windows begin while the disc or the square is wholly behind the panel and end once it
-has come out: where it is and of which colour only earlier frames tell.
+Clips show coloured pieces that rest on a board while an opaque panel, as wide as the board, slides over it column by
+column, again and again: what comes out from behind it only earlier frames tell. A square of the board is hidden for
+four frames; in one of the four moments to be asked in, the last four frames do not show it any more.
 """
 
 import sys
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Int64, UInt8
 from numpy.typing import NDArray
 
 from ivideo import Sampling, WorldModel, recipes
@@ -26,85 +26,71 @@ from ivideo.config import load_config
 from ivideo.data.segments import History, frames_back
 from ivideo.data.store import EpisodeStore
 from ivideo.episode import Episode
-from ivideo.evaluation.statistics import bootstrap, mean, pooled_decibels
-from ivideo.simulate.drawing import GOAL_COLOUR, TABLE_COLOUR, Colour, background, render
-from ivideo.simulate.motion import DISC_RADIUS, SQUARE_HALF, TABLE, TableState
+from ivideo.evaluation.statistics import bootstrap, pooled_decibels, ratio
 from ivideo.training.dataset import DataConfig
 from ivideo.training.run import RunConfig
 from ivideo.training.tokenizer import TokenizerTraining, train_tokenizer
 from ivideo.training.world_model import WorldModelTraining, train_world_model
-from tokenizer import VideoTokenizer
+from tokenizer import EMAVQ, VideoTokenizer
 from tokenizer.checkpoint import load_tokenizer, save_tokenizer
 
-SIZE, LENGTH, IMAGINED = 32, 50, 10
-TRAINING, HELD_OUT = 800, 200
-PLACES = (10.0, 24.0, 40.0, 54.0)
-"""Where objects stand, along either axis: in a square of a chequered board of four by four."""
-PANEL, SPEED = 36.0, 4.0
-"""Width of the panel, and how far it slides in a frame, in table units."""
-PANEL_COLOUR: Colour = (92, 64, 51)
-COLOURS: tuple[Colour, ...] = ((213, 94, 0), (0, 114, 178), (240, 228, 66), (170, 60, 150))
+SIZE, SIDE, PIECES = 32, 4, 6
+"""Pixels and squares along each side of the board, and pieces on it."""
+CYCLE = 2 * SIDE
+"""Frames after which the panel stands where it stood."""
+LENGTH, IMAGINED = 24, SIDE
+TRAINING, HELD_OUT = 1500, 200
+COLOURS = np.array([(214, 210, 200), (213, 94, 0), (0, 114, 178), (240, 228, 66), (170, 60, 150)], np.uint8)
+"""Of the board, and of pieces."""
+PANEL = np.array((60, 62, 66), np.uint8)
+RADIUS = 3.5
+"""Of a piece, in pixels."""
 ARMS: dict[str, tuple[int, History]] = {"one": (1, "recent"), "recent": (4, "recent"), "distant": (4, "distant")}
 """Context frames of each kind of history, and how they lie."""
 TOKENIZER: dict[str, Any] = {
     "resolution": SIZE,
-    "stem_stride": 8,
+    "stem_stride": SIZE // SIDE,
     "channels": (96,),
     "patch_size": 1,
     "context_frames": 1,
+    "context_codes": 32,
+    "dynamics_codes": 32,
     "max_attention_resolution": 0,
     "mask_blend": None,
+    "quantizer": EMAVQ(warmup_steps=300),
 }
-"""Four by four tokens a frame, one for each square of the board."""
-MINUTES = 24.0
-"""How long world models are trained, schedules following the clock. Run the three side by side, so that all have the
-same share of the machine."""
-WINDOWS = 2500
+"""One token for each square of the board."""
+WINDOWS = 6000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Objects that rest, and where the panel begins."""
+    """Pieces that rest, and where the panel begins."""
 
-    state: TableState
-    disc: Colour
-    square: Colour
-    phase: float
+    pieces: Int64[np.ndarray, "n n"]
+    """The colour in each square, by rows; 0 in empty ones."""
+    phase: int
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> "Scene":
-        disc, square = rng.choice(len(COLOURS), 2, replace=False)
-        places = rng.choice(len(PLACES) ** 2, 3, replace=False)
-        pusher, first, second = ((PLACES[place % 4], PLACES[place // 4]) for place in places.tolist())
-        state = TableState(pusher=pusher, disc=first, square=second)
-        phase = float(SPEED * rng.integers((TABLE + PANEL) // SPEED))
-        return cls(state=state, disc=COLOURS[disc], square=COLOURS[square], phase=phase)
+        pieces = np.zeros(SIDE**2, np.int64)
+        pieces[rng.choice(SIDE**2, PIECES, replace=False)] = rng.integers(1, len(COLOURS), PIECES)
+        return cls(pieces=pieces.reshape(SIDE, SIDE), phase=int(rng.integers(CYCLE)))
 
-    def covered(self, time: int) -> Float[np.ndarray, " w"]:
-        """Which share of each column of pixels the panel covers."""
-        right = (self.phase + SPEED * time) % (TABLE + PANEL)
-        scale = SIZE / TABLE
-        edges = np.arange(SIZE + 1) / scale
-        share: NDArray[np.float64] = np.diff(np.clip(edges, right - PANEL, right)) * scale
-        return share
+    def covered(self, time: int) -> Bool[np.ndarray, " n"]:
+        """Which columns of squares the panel covers."""
+        behind = (self.phase + time) % CYCLE - np.arange(SIDE)
+        return (behind > 0) & (behind <= SIDE)
 
     def frame(self, time: int) -> UInt8[np.ndarray, "h w 3"]:
-        share = self.covered(time)[None, :, None]
-        shown = render(self.state, SIZE, Look(disc=self.disc, square=self.square))
-        return (shown * (1 - share) + np.array(PANEL_COLOUR) * share + 0.5).astype(np.uint8)
-
-    def object(self, name: str) -> NDArray[np.bool_]:
-        """The pixels of the disc or the square, but for their edges."""
-        places = (np.arange(SIZE) + 0.5) * TABLE / SIZE
-        x, y = getattr(self.state, name)
-        if name == "square":
-            return np.outer(abs(places - y) < SQUARE_HALF - 1, abs(places - x) < SQUARE_HALF - 1)
-        return (places - x)[None, :] ** 2 + (places - y)[:, None] ** 2 < (DISC_RADIUS - 1) ** 2
-
-    def shown(self, name: str, time: int) -> float:
-        """Which share of an object can be seen."""
-        mask = self.object(name)
-        return float(((1 - self.covered(time))[None] * mask).sum() / mask.sum())
+        cell = SIZE // SIDE
+        across = np.arange(cell) + 0.5 - cell / 2
+        disc = np.clip(RADIUS + 0.5 - np.hypot(across[:, None], across), 0, 1)
+        share = np.tile(disc, (SIDE, SIDE))[..., None]
+        wide = self.pieces.repeat(cell, 0).repeat(cell, 1)
+        shown = (COLOURS[0] * (1 - share) + COLOURS[wide] * share + 0.5).astype(np.uint8)
+        shown[:, self.covered(time).repeat(cell)] = PANEL
+        return shown
 
     def episode(self) -> Episode:
         frames = np.stack([self.frame(time) for time in range(LENGTH)])
@@ -126,16 +112,18 @@ def tokenizer(folder: Path, context: int) -> Path:
     whole = folder / "tokenizer"
     if not (whole / "model").exists():
         wanted = load_config(TokenizerTraining, recipes.find("pushing_table_quick", "tokenizer"))
+        began = time.process_time()
         train_tokenizer(
             replace(
                 wanted,
-                data=DataConfig(frames=1 + IMAGINED),
+                data=DataConfig(frames=5),
                 tokenizer=replace(wanted.tokenizer, **TOKENIZER),
-                loop=replace(wanted.loop, steps=500, max_minutes=None, precision="32-true", batch_size=24),
+                loop=replace(wanted.loop, steps=600, max_minutes=None, precision="32-true", batch_size=16),
                 run=RunConfig(folder=whole, tensorboard=False),
             ),
             stores(),
         )
+        print(f"tokenizer trained in {(time.process_time() - began) / 60:.2f} core-minutes", flush=True)
     made = folder / f"tokenizer_{context}"
     if not made.exists():
         trained = load_tokenizer(whole / "model")
@@ -145,7 +133,7 @@ def tokenizer(folder: Path, context: int) -> Path:
     return made
 
 
-def train(folder: Path, arm: str, seed: int) -> None:
+def train(folder: Path, arm: str, seed: int, steps: int) -> None:
     context, history = ARMS[arm]
     home = tokenizer(folder, context)
     settings = load_config(WorldModelTraining, recipes.find("pushing_table_quick", "world_model"))
@@ -160,108 +148,110 @@ def train(folder: Path, arm: str, seed: int) -> None:
                 settings.model,
                 embedding=replace(settings.model.embedding, action_dim=0),
                 heads=replace(settings.model.heads, reward=False),
+                code_smoothing=0.0,
             ),
-            loop=replace(settings.loop, steps=None, max_minutes=MINUTES, precision="32-true", seed=seed),
+            loop=replace(settings.loop, steps=steps, max_minutes=None, precision="32-true", batch_size=16, seed=seed),
             run=RunConfig(folder=folder / f"world_model_{arm}_{seed}", tensorboard=False),
         ),
         stores(),
     )
-    print(
-        f"{arm}, seed {seed}: world model trained in {(time.process_time() - began) / 60:.2f} core-minutes", flush=True
-    )
+    minutes = (time.process_time() - began) / 60
+    print(f"{arm}, seed {seed}: {steps} updates in {minutes:.2f} core-minutes", flush=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """A clip that ends with an object behind the panel, which comes out again."""
+    """A clip, and the last frame of it that a model is shown."""
 
     scene: Scene
-    name: str
     now: int
-    """The last frame that a model may be shown."""
 
     @property
-    def is_recent(self) -> bool:
-        """Whether half of the object or more was seen in one of the last four frames."""
-        return any(self.scene.shown(self.name, self.now - back) >= 0.5 for back in range(4))
+    def truth(self) -> UInt8[np.ndarray, "f h w 3"]:
+        return np.stack([self.scene.frame(self.now + 1 + ahead) for ahead in range(IMAGINED)])
 
-    @property
-    def region(self) -> NDArray[np.bool_]:
-        """The object's pixels that are out from behind the panel in the end."""
-        return self.scene.object(self.name) & (self.scene.covered(self.now + IMAGINED) == 0)[None]
-
-    @property
-    def uncovered(self) -> NDArray[np.bool_]:
-        """All pixels that were behind the panel and no longer are."""
-        gone = (self.scene.covered(self.now) == 1) & (self.scene.covered(self.now + IMAGINED) == 0)
-        return np.broadcast_to(gone[None], (SIZE, SIZE))
+    def out(self) -> list[tuple[int, int, bool]]:
+        """Every column that is hidden and comes out: the imagined frame it comes out in, the column, and whether the
+        last four frames show it."""
+        found = []
+        hidden = [self.scene.covered(self.now + ahead) for ahead in range(-3, IMAGINED + 1)]
+        for column in np.flatnonzero(hidden[3]).tolist():
+            first = next(ahead for ahead in range(1, IMAGINED + 1) if not hidden[3 + ahead][column])
+            found.append((first - 1, column, not all(each[column] for each in hidden[:4])))
+        return found
 
 
 def trials() -> list[Trial]:
-    """At most one for each held-out scene."""
-    found = []
+    """One for each held-out scene, at moments in which something is behind the panel."""
     rng = np.random.default_rng(3)
+    found = []
     for scene in scenes(HELD_OUT, 1):
-        possible = [
-            Trial(scene=scene, name=name, now=now)
-            for now in range(7, LENGTH - IMAGINED)
-            for name in ("disc", "square")
-            if scene.shown(name, now) < 0.01 and scene.shown(name, now + IMAGINED) > 0.8
-        ]
-        if possible:
-            found.append(possible[int(rng.integers(len(possible)))])
+        moments = [now for now in range(7, LENGTH - IMAGINED) if scene.covered(now).any()]
+        found.append(Trial(scene=scene, now=int(rng.choice(moments))))
     return found
 
 
-def imagined(model: WorldModel, chosen: list[Trial], history: History) -> NDArray[np.uint8]:
-    """The last imagined frame of every trial, `[n h w 3]`."""
-    episodes = [trial.scene.episode().frames for trial in chosen]
+def imagined(model: WorldModel, chosen: list[Trial], history: History) -> UInt8[np.ndarray, "n f h w 3"]:
+    """The imagined frames of every trial."""
     back = frames_back(model.context_frames, history)
-    context = [frames[(trial.now + 1 - back).tolist()] for frames, trial in zip(episodes, chosen, strict=True)]
+    context = [trial.scene.episode().frames[(trial.now + 1 - back).tolist()] for trial in chosen]
     state = model.start(torch.stack(context))
     for _ in range(IMAGINED):
         state, _ = model.step(state, decode=False, sampling=Sampling(temperature=0))
-    last: NDArray[np.uint8] = model.frames(state, slice(-1, None))[:, 0].permute(0, 2, 3, 1).numpy()
-    return last
+    shown: NDArray[np.uint8] = model.frames(state).permute(0, 1, 3, 4, 2).numpy()
+    return shown
 
 
-def judged(name: str, shown: NDArray[np.uint8], chosen: list[Trial]) -> None:
-    """One line: errors where the object came out, and on all that came out, and how often its colour is right."""
-    objects, areas, right = [], [], []
-    for frame, trial in zip(shown, chosen, strict=True):
-        truth = trial.scene.frame(trial.now + IMAGINED)
-        error = np.square((frame.astype(float) - truth) / 255).mean(-1)
-        objects.append([error[trial.region].sum(), trial.region.sum()])
-        areas.append([error[trial.uncovered].sum(), trial.uncovered.sum()])
-        known = np.array([getattr(trial.scene, trial.name), *COLOURS, TABLE_COLOUR, GOAL_COLOUR, PANEL_COLOUR])
-        right.append(int(np.square(known - frame[trial.region].mean(0)).sum(1).argmin() == 0))
-    recent = np.array([trial.is_recent for trial in chosen])
-    for which, said in ((recent | True, "all"), (recent, "seen in the last 4"), (~recent, "seen only before")):
+def judged(name: str, shown: UInt8[np.ndarray, "n f h w 3"], chosen: list[Trial]) -> None:
+    """One line for each kind of square: errors where it came out, and how often what is on it is right."""
+    cell = SIZE // SIDE
+    middle = slice(cell // 2 - 1, cell // 2 + 1)
+    known = np.concatenate([COLOURS, PANEL[None]]).astype(float)
+    kinds = ("all", "seen in the last 4", "seen only before")
+    errors, pieces, empty = (np.zeros((len(kinds), len(chosen), 2)) for _ in range(3))
+    for row, trial in enumerate(chosen):
+        truth = trial.truth
+        for ahead, column, is_recent in trial.out():
+            for line in range(SIDE):
+                where = (ahead, slice(line * cell, (line + 1) * cell), slice(column * cell, (column + 1) * cell))
+                made, real = shown[row][where].astype(float) / 255, truth[where].astype(float) / 255
+                read = int(np.square(known - 255 * made[middle, middle].mean((0, 1))).sum(1).argmin())
+                piece = int(trial.scene.pieces[line, column])
+                for kind in (0, 1 if is_recent else 2):
+                    errors[kind, row] += np.square(made - real).mean(-1).sum(), cell**2
+                    (pieces if piece else empty)[kind, row] += read == piece, 1
+    for kind, said in enumerate(kinds):
+        counts = [int(each[kind, :, 1].sum()) for each in (pieces, empty)]
         columns = (
-            bootstrap(np.array(objects)[which], pooled_decibels),
-            bootstrap(np.array(areas)[which], pooled_decibels),
-            bootstrap(100.0 * np.array(right)[which][:, None], mean),
+            bootstrap(_present(errors[kind]), pooled_decibels),
+            *(bootstrap(_present(each[kind]) * (100.0, 1.0), ratio) for each in (pieces, empty)),
         )
-        print(f"{name:<22} {said:<20} {int(which.sum()):4d}  " + "   ".join(f"{each!s:<22}" for each in columns))
+        print(f"{name:<22} {said:<20} {counts!s:<12} " + "   ".join(f"{each!s:<24}" for each in columns))
+
+
+def _present(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums and counts of the clips that have any."""
+    present: NDArray[np.float64] = rows[rows[:, 1] > 0]
+    return present
 
 
 def compare(folder: Path, seeds: Sequence[str]) -> None:
     chosen = trials()
-    print(f"{'':<48} dB where the object is   dB of all that came out   % of the right colour")
+    truth = np.stack([trial.truth for trial in chosen])
+    print(f"{'':<57} dB of squares that came out   % of pieces right   % of empty squares right")
     last = np.stack([trial.scene.frame(trial.now) for trial in chosen])
-    empty = np.stack([background(SIZE, trial.scene.state.goal) for trial in chosen])
-    judged("copy-last-frame", last, chosen)
-    judged("the empty table", empty, chosen)
-    truth = [torch.from_numpy(trial.scene.frame(trial.now + IMAGINED)).permute(2, 0, 1) for trial in chosen]
+    judged("copy-last-frame", np.broadcast_to(last[:, None], truth.shape), chosen)
+    judged("the empty board", np.broadcast_to(COLOURS[0], truth.shape), chosen)
     with torch.inference_mode():
-        clips = torch.stack(truth)[:, None].expand(-1, 2, -1, -1, -1)
+        clips = torch.from_numpy(np.concatenate([truth[:, :1], truth], axis=1)).permute(0, 1, 4, 2, 3)
         single = load_tokenizer(tokenizer(folder, 1)).eval()
-        coded = single.decode(single.encode(clips))[:, 1].clamp(0, 1).mul(255).round().to(torch.uint8)
-    judged("the truth, in tokens", coded.permute(0, 2, 3, 1).numpy(), chosen)
+        coded = single.decode(single.encode(clips))[:, 1:].clamp(0, 1).mul(255).round().to(torch.uint8)
+    judged("the truth, in tokens", coded.permute(0, 1, 3, 4, 2).numpy(), chosen)
     for arm, (_, history) in ARMS.items():
         for seed in seeds:
-            model = WorldModel.from_pretrained(folder / f"world_model_{arm}_{seed}")
-            judged(f"{arm}, seed {seed}", imagined(model, chosen, history), chosen)
+            if (folder / f"world_model_{arm}_{seed}" / "model").exists():
+                model = WorldModel.from_pretrained(folder / f"world_model_{arm}_{seed}")
+                judged(f"{arm}, seed {seed}", imagined(model, chosen, history), chosen)
 
 
 if __name__ == "__main__":
@@ -270,6 +260,6 @@ if __name__ == "__main__":
         for frames in (1, 4):
             tokenizer(Path(place), frames)
     elif verb == "train":
-        train(Path(place), rest[0], int(rest[1]))
+        train(Path(place), rest[0], int(rest[1]), int(rest[2]))
     else:
         compare(Path(place), rest)

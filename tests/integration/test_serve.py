@@ -3,15 +3,18 @@
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from tiny_rollouts import build
 from tiny_serve import ending_model, served, some_starts
 
 import ivideo.simulate  # noqa: F401  (registers environments)
 from ivideo import WorldModelEnv
+from ivideo.embedding import EmbeddingConfig
 from ivideo.world_model import WorldModel
 
 pytest.importorskip("msgpack", reason="the extra `serve` is not installed")
@@ -39,7 +42,8 @@ def server(model: WorldModel) -> Iterator[tuple[str, Host]]:
 @pytest.fixture
 def address(server: tuple[str, Host]) -> Iterator[str]:
     yield server[0]
-    for _ in range(200):
+    end = time.monotonic() + 100
+    while time.monotonic() < end:
         if not server[1].counts.sessions and not server[1].counts.connections:
             return
         time.sleep(0.02)
@@ -228,6 +232,16 @@ def test_a_lost_connection_is_said_and_made_anew(model: WorldModel) -> None:
     with pytest.raises(ConnectionRefusedError, match="nobody serves a world model"):
         env.reconnect()
     env.close()
+
+
+def test_a_model_without_a_reward_head_is_served_and_says_so(address: str) -> None:
+    plain = build(EmbeddingConfig(action_dim=2), full=False)
+    with served(plain) as (elsewhere, _), closing(RemoteWorlds(elsewhere, num_envs=2)) as env:
+        assert not env.rewarded
+        env.reset(seed=0)
+        assert [step[1].tolist() for step in play(env, actions_of(2, 0))] == [[0.0, 0.0]] * STEPS
+    with closing(RemoteWorlds(address)) as env:
+        assert env.rewarded
 
 
 def test_dm_env(address: str) -> None:

@@ -1,23 +1,34 @@
 """Segment after segment: the history between them, what it costs, its repetition, and how misuse is refused."""
 
 import gc
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny import TINY_TRANSFORMER
 from tiny_rollouts import GREEDY, build, clip
 from tiny_text import SIZE, save_text_encoder
 
 from ivideo.act import Goal
 from ivideo.chain import Chain, chained, reach
 from ivideo.data.segments import SegmentSampler, frames_back
+from ivideo.data.store import EpisodeStore
 from ivideo.embedding import EmbeddingConfig
 from ivideo.embodiments import Domain
 from ivideo.episode import Episode
 from ivideo.instructions import TextConfig
 from ivideo.predict import main
+from ivideo.training.dataset import DataConfig
+from ivideo.training.loop_config import LoopConfig
+from ivideo.training.run import RunConfig
+from ivideo.training.world_model import WorldModelTraining, train_world_model
 from ivideo.world_model import WorldModel
+from ivideo.world_model_config import WorldModelConfig
+from tokenizer import VideoTokenizer
+from tokenizer.checkpoint import save_tokenizer
 from transformer import Sampling
 
 CAMERA = Domain(name="camera", choices=("hold still", "turn left", "turn right"))
@@ -149,6 +160,56 @@ def test_segments_that_cannot_be_are_refused() -> None:
         Chain.begin(camera(), FILM, samples=0)
     with pytest.raises(ValueError, match="did you mean 'turn left'"):
         next(chained(camera(), FILM, ["turn leftt"], frames=2))
+
+
+def test_the_history_of_training_is_kept_in_the_checkpoint_and_used_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = camera()
+    tokenizer = VideoTokenizer(replace(base.tokenizer.config, context_frames=3))  # with 2 both histories are the same
+    model = WorldModel(tokenizer, base.config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    model.save_pretrained(tmp_path / "old")
+    assert "history" not in json.loads((tmp_path / "old" / "world_model.json").read_text())
+    assert Chain.begin(WorldModel.from_pretrained(tmp_path / "old"), FILM).history == "recent"
+    model.config = replace(model.config, history="distant")
+    model.save_pretrained(tmp_path / "model")
+    again = WorldModel.from_pretrained(tmp_path / "model")
+    assert again.config.history == "distant"
+    how = {"frames": 2, "seed": 3}
+    (used,), (given,), (other,) = (
+        chained(again, FILM, ["turn left"], history=history, **how)  # type: ignore[arg-type]
+        for history in (None, "distant", "recent")
+    )
+    assert torch.equal(used, given)
+    assert not torch.equal(used, other)
+    np.savez(tmp_path / "film.npz", frames=FILM.numpy())
+    for name, history in (("model", "distant"), ("old", "recent")):
+        words = [str(tmp_path / name), str(tmp_path / "film.npz"), "--frames", "2", "--temperature", "0"]
+        assert main([*words, "--out", str(tmp_path / f"{name}.gif")]) == 0
+        assert main([*words, "--history", history, "--out", str(tmp_path / f"{name}_said.gif")]) == 0
+        usual, said = ((tmp_path / f"{name}{end}.png").read_bytes() for end in ("", "_said"))
+        assert usual == said
+    assert (tmp_path / "model.png").read_bytes() != (tmp_path / "old.png").read_bytes()
+
+
+def test_training_writes_its_history_down(tmp_path: Path) -> None:
+    frames = torch.cat([FILM, FILM])
+    store = EpisodeStore([Episode(frames=frames)] * 2, source="film")
+    save_tokenizer(camera().tokenizer, tmp_path / "tokenizer")
+    train_world_model(
+        WorldModelTraining(
+            data=DataConfig(frames=4, history="distant"),
+            tokenizer=str(tmp_path / "tokenizer"),
+            model=WorldModelConfig(transformer=TINY_TRANSFORMER),
+            loop=LoopConfig(steps=1, batch_size=2, evaluate_every=None, accelerator="cpu"),
+            run=RunConfig(folder=tmp_path / "run", tensorboard=False),
+        ),
+        (store, store),
+    )
+    assert WorldModel.from_pretrained(tmp_path / "run").config.history == "distant"
 
 
 def test_predict_follows_instructions_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

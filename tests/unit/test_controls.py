@@ -1,5 +1,7 @@
 """What a model is told: domains with action spaces of their own, bins, words, and what happens where it is withheld."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +17,9 @@ from ivideo.embedding import EmbeddingConfig
 from ivideo.embodiments import Domain, Embodiments
 from ivideo.episode import Batch
 from ivideo.heads import HeadsConfig
-from ivideo.instructions import InstructionEncoder, TextConfig
+from ivideo.instructions import ControlWords, InstructionEncoder, TextConfig
 from ivideo.world_model import WorldModel
+from tokenizer import FrameCodes
 
 ARM, TABLE, FILM = Domain(name="arm", action_dim=3), Domain(name="table", action_dim=2), Domain(name="film")
 DOMAINS = (ARM, TABLE, FILM)
@@ -213,6 +216,7 @@ def test_domains_that_cannot_be_are_refused(fields: dict[str, object], message: 
         ({"scale_actions": True}, "scale_actions needs domains"),
         ({"domains": DOMAINS, "bins": 8, "scale_actions": True}, "both set"),
         ({"action_dropout": 1.0}, "expected a share"),
+        ({"domains": DOMAINS, "text": TextConfig(actions=True)}, "there are none; set bins"),
     ],
 )
 def test_embeddings_that_cannot_be_are_refused(fields: dict[str, object], message: str) -> None:
@@ -292,6 +296,91 @@ def test_words_change_what_is_imagined_and_are_no_part_of_the_saved_model(tmp_pa
     assert not any("t5" in path.name for path in (tmp_path / "model").rglob("*"))
     again = WorldModel.from_pretrained(tmp_path / "model")
     assert torch.equal(again.loss(batch)[0], model.loss(batch)[0])
+
+
+# ---------------------------------------------------------------------------------------------- controls in words
+
+
+def test_controls_are_said_to_the_decimal_that_their_range_needs(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Reader(InstructionEncoder):
+        def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+            said.extend(texts)
+            return torch.zeros(len(texts), SIZE)
+
+    words = ControlWords(Reader(TextConfig(size=SIZE)), 4)
+    words(torch.tensor([[0.4999, -0.001, 512.3], [-1.0, 0.25, 3.0]]), torch.tensor([2.0, 0.5, 1000.0]))
+    assert said == [
+        *("control 1 is 0.50", "control 2 is -0.001", "control 3 is 512"),
+        *("control 1 is -1.00", "control 2 is 0.250", "control 3 is 3"),
+    ]
+    said.clear()
+    words(torch.tensor([[-0.001, -0.0001, -0.4]]), torch.tensor([2.0, 0.5, 1000.0]))
+    assert said == ["control 1 is 0.00", "control 2 is 0.000", "control 3 is 0"]
+
+
+@pytest.mark.parametrize("options", [{}, {"guide": 8, "action_on": "frame"}])
+def test_controls_in_words_train_and_roll_out_step_by_step_as_in_one_pass(
+    options: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[str] = []
+    read = InstructionEncoder._read
+    monkeypatch.setattr(InstructionEncoder, "_read", lambda self, text: reads.append(text) or read(self, text))
+    words = ["control", "is", *"0123456789", ".", "-", "push"]
+    text = TextConfig(encoder=save_text_encoder(tmp_path / "t5", words=words), size=SIZE, actions=True)
+    domains = tuple(
+        replace(each, low=(-1.0,) * each.action_dim, high=(1.0,) * each.action_dim) for each in (ARM, TABLE)
+    )
+    model = build(EmbeddingConfig(domains=domains, bins=16, text=text, **options))  # type: ignore[arg-type]
+    actions = torch.rand(2, 4, 3, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    actions[1, :, 2] = 0
+    batch = Batch(frames=clip(5), actions=actions, domains=torch.tensor([0, 1]), instructions=("push", ""))
+    model.loss(batch)[0].backward()
+    learned = model.embedding.action["arm"].words.project.weight.grad  # type: ignore[index,union-attr]
+    assert learned is not None
+    assert learned.any()
+    assert len(reads) == len(set(reads)) <= 1 + 3 * 16
+
+    state = model.start(clip(5)[:, :2], domain=["arm", "table"], instruction=["push", ""])
+    seen, before = [], reads[:]
+    for step in range(3):
+        state, made = model.step(state, actions[:, 1 + step])
+        seen.append(made.log_likelihood)
+    assert reads == before, "a control that was read is not read again"
+    told = Controls(actions=actions[:, 1:], domains=batch.domains, text=model.text_of(batch.instructions))
+    codes = model.tokenizer.encode_context(clip(5)[:, :2]).codes
+    ids = model.layout.dynamics_index(state.ids, clamp=True)
+    hidden = model.layout.split_frames(model(FrameCodes(context=codes, dynamics=ids), told))
+    scores = model.logits(hidden[:, :, :-1], "dynamics").log_softmax(-1)
+    expected = scores.gather(-1, ids[..., None])[..., 0].sum(-1)
+    torch.testing.assert_close(torch.stack(seen, dim=1), expected, atol=1e-3, rtol=1e-3)
+
+    with torch.no_grad():
+        for name, parameter in model.embedding.action.named_parameters():
+            if "words" in name:
+                parameter.zero_()
+    silent, _ = model.step(model.start(clip(5)[:, :2], domain=["arm", "table"]), actions[:, 1])
+    plain = build(EmbeddingConfig(domains=domains, bins=16, text=replace(text, actions=False), **options))  # type: ignore[arg-type]
+    missing = plain.load_state_dict(model.state_dict(), strict=False)
+    assert not missing.missing_keys
+    same, _ = plain.step(plain.start(clip(5)[:, :2], domain=["arm", "table"]), actions[:, 1])
+    assert torch.equal(silent.ids, same.ids)
+
+
+def test_a_model_with_controls_in_words_is_saved_and_one_without_is_written_as_ever(tmp_path: Path) -> None:
+    text = TextConfig(encoder=save_text_encoder(tmp_path / "t5"), size=SIZE, actions=True)
+    stated = replace(TABLE, low=(-1.0, -1.0), high=(1.0, 1.0))
+    model = build(EmbeddingConfig(domains=(stated,), bins=8, text=text))
+    model.save_pretrained(tmp_path / "model")
+    again = WorldModel.from_pretrained(tmp_path / "model")
+    batch = Batch(frames=clip(4), actions=torch.rand(2, 3, 2))
+    assert torch.equal(again.loss(batch)[0], model.loss(batch)[0])
+    build(EmbeddingConfig(domains=(stated,), bins=8, text=replace(text, actions=False))).save_pretrained(
+        tmp_path / "plain"
+    )
+    written = json.loads((tmp_path / "plain" / "world_model.json").read_text())
+    assert set(written["embedding"]["text"]) == {"encoder", "size"}
 
 
 # --------------------------------------------------------------------------------------------------- withholding

@@ -1,6 +1,6 @@
 """The world model as an environment: Gymnasium's rules, and what only a model can do."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +231,14 @@ def test_what_makes_no_environment_is_refused(
 def test_models_that_are_no_environments_are_refused(starts: list[Episode]) -> None:
     with pytest.raises(ValueError, match="takes no actions"):
         WorldModelEnv(build(EmbeddingConfig(), full=False), starts)
-    with pytest.raises(ValueError, match="no reward head; pass reward="):
-        WorldModelEnv(build(EmbeddingConfig(action_dim=2), full=False), starts)
+
+
+def test_without_a_reward_head_rewards_are_0_or_a_function_of_frames(starts: list[Episode]) -> None:
+    plain = WorldModelEnv(build(EmbeddingConfig(action_dim=2), full=False), starts, num_envs=2, observations="tokens")
+    assert not plain.worlds.rewarded
+    plain.reset(seed=0)
+    _, reward, *_ = plain.step(np.ones((2, 2), np.float32))
+    assert reward.tolist() == [0.0, 0.0]
     bright = WorldModelEnv(
         build(EmbeddingConfig(action_dim=2), full=False),
         starts,
@@ -241,6 +247,31 @@ def test_models_that_are_no_environments_are_refused(starts: list[Episode]) -> N
     observation, _ = bright.reset(seed=0)
     observation, reward, *_ = bright.step(np.zeros((1, 2), np.float32))
     assert reward[0] == pytest.approx(observation[0].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("tile", [0, 4])
+def test_memory_does_not_grow_with_the_age_of_a_world(starts: list[Episode], tile: int) -> None:
+    model = build(EmbeddingConfig(action_dim=2), full=False, remember=4)
+    env = WorldModelEnv(model, starts, num_envs=2, horizon=1000, observations="tokens", tile=tile)
+    env.reset(seed=0)
+    sizes, rng = [], np.random.default_rng(0)
+    for _ in range(26):
+        env.step(rng.uniform(-1, 1, (2, 2)).astype(np.float32))
+        states = [state for group in env._groups for state in (group.state, *group.more)]
+        assert all(state.frames == env._steps[0] for state in states)
+        sizes.append(sum(tensor.nbytes for tensor in _tensors(states)))
+    assert max(sizes[18:]) == max(sizes[10:18])
+
+
+def _tensors(value: object) -> list[torch.Tensor]:
+    """Every tensor inside, once."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        return [tensor for each in value for tensor in _tensors(each)]
+    if is_dataclass(value):
+        return [tensor for each in fields(value) for tensor in _tensors(getattr(value, each.name))]
+    return []
 
 
 def test_mistakes_of_the_caller_are_named(make) -> None:

@@ -207,6 +207,42 @@ def test_worlds_of_equal_length_are_read_together_once_they_go_on() -> None:
     assert sorted(part.rows for part in group.state.cache.parts) == [(0, 1, 3), (2,)]
 
 
+def test_frames_that_are_no_longer_held_change_nothing() -> None:
+    of = worlds(False, 0)
+    old, young = begin(of, 0), begin(of, 1)
+    whole = old.state
+    for step in range(7):
+        old, seen = of.advance(old, action(0, step)[None])
+        whole, made = of.model.step(whole, action(0, step)[None], sampling=of.sampling)
+        assert torch.equal(seen.codes, made.codes)
+    assert (old.state.frames, old.state.gone, whole.gone) == (7, 5, 0)
+    assert torch.equal(old.state.ids, whole.ids[:, 5:])
+    assert torch.equal(of.model.frames(old.state), of.model.frames(whole)[:, 5:])
+    young, _ = of.advance(young, action(1, 0)[None])
+    both = of.together([young, old])
+    assert (both.state.frames, both.state.gone) == (7, 5)
+    for step in range(1, 4):
+        both, _ = of.advance(both, torch.stack([action(1, step), action(0, 6 + step)]))
+    assert both.state.ages.tolist() == [4, 10]
+    back = [of.only(both, [member]).state for member in (0, 1)]
+    assert [(state.frames, state.gone) for state in back] == [(10, 8), (4, 2)]
+    for step in range(3):
+        whole, _ = of.model.step(whole, action(0, 7 + step)[None], sampling=of.sampling)
+    assert torch.equal(back[0].ids, whole.ids[:, 8:])
+
+
+def test_rows_that_come_to_be_alike_hold_what_all_of_them_hold() -> None:
+    of = worlds(False, 0)
+    states = [of.model.start(of.starts[0].frames[:2][None], seed=seed) for seed in (0, 1)]
+    for _ in range(3):
+        states = [of.model.step(state, torch.zeros(2), decode=False)[0] for state in states]
+    short = Group(members=(1,), state=states[1].latest(2))
+    joined = of.together([Group(members=(0,), state=states[0]), short])
+    assert joined.state.ages is None
+    assert (joined.state.frames, joined.state.gone) == (3, 1)
+    assert torch.equal(joined.state.ids, torch.cat([state.ids[:, 1:] for state in states]))
+
+
 def test_mistakes_of_the_caller_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     of = worlds(False, 0)
