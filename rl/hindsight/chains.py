@@ -1,45 +1,56 @@
-"""Instructions carried out one after the other, whose last frame is what they were for, as hindsight has it.
+"""Instructions carried out one after the other, and what they came to, which in hindsight was the goal.
 
 ::
 
     frames   o_0 ---- push the disc left ---- o_14 ---- push the square up ---- o_28 ... o_T
-    goal     o_T                              o_T                              o_T
     said     0 0 0 ...                        6 6 6 ...
 
 UniSim (arXiv 2310.06114, section 4.2) makes so many of them, of three to five instructions, in the model, and trains
 what is to plan on (o, g) -> instructions.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from ivideo import Episode, WorldModelEnv
 from ivideo.progress import Progress
-from ivideo.simulate import PushingTable, TableState
+from ivideo.simulate import TableState, render
+from ivideo.simulate.motion import advance
 from ivideo.simulate.pushing_table import random_state
 from ivideo.simulate.skills import SKILL_STEPS, SKILLS, Instructed
-from rl.reinforce.policy import Policy
+from rl.hindsight.follower import Follower
 from rl.sight import shrunken
+
+HIDDEN = 4
+"""Instructions that come before a recorded chain and are not shown, at most."""
+_MEMORY = 0.7
+"""Correlation of the hand's unsteadiness with that of the step before: what is steady undoes itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chain:
-    """An episode of some instructions; its goal is its last frame."""
+    """An episode of some instructions, each of `SKILL_STEPS` steps; its goal is its last frame."""
 
     episode: Episode
+    """What was seen and done."""
     said: Int64[Tensor, " k"]
     """The number of the instruction that is carried out in every step."""
+    meant: Float[Tensor, "k a"]
+    """What would have been done with a steady hand, which is what there is to learn."""
 
     def __post_init__(self) -> None:
-        if len(self.said) != len(self.episode) - 1:
+        steps = len(self.episode) - 1
+        if not len(self.said) == len(self.meant) == steps or steps % SKILL_STEPS:
             raise ValueError(
-                f"{len(self.said)} steps are said and the episode has {len(self.episode) - 1}; expected as many"
+                f"{len(self.said)} steps are said, {len(self.meant)} meant, and the episode has {steps}; expected as "
+                f"many, and {SKILL_STEPS} for each instruction"
             )
 
     @property
@@ -53,74 +64,91 @@ def drawn(rng: np.random.Generator, least: int, most: int) -> tuple[str, ...]:
     return tuple(SKILLS[int(number)] for number in rng.integers(len(SKILLS), size=int(rng.integers(least, most + 1))))
 
 
-def recorded(count: int, *, least: int, most: int, seed: int, size: int = 64, noise: float = 0.1) -> list[Chain]:
+def recorded(count: int, *, least: int, most: int, seed: int, size: int = 64, noise: float = 0.6) -> list[Chain]:
     """Chains that the scripted demonstrator carries out on the true table; a longer list begins with a shorter one.
 
-    Half of them begin after another instruction that is not shown, so that the pusher is not always somewhere else.
+    They begin after up to `HIDDEN` instructions that are not shown, so that objects lie as they do in the midst of
+    chains. The hand of every chain is unsteady by a standard deviation between 0 and `noise`, so that there is
+    something to make up for, and what was meant is kept (DART, Laskey et al. 2017, arXiv 1703.09327).
     """
-    table = PushingTable(size=size, horizon=10**6, goal=_goal())
-    return [_record(table, np.random.default_rng([seed, index]), least, most, noise) for index in range(count)]
+    return [_record(np.random.default_rng([seed, index]), least, most, size, noise) for index in range(count)]
 
 
 def imagined(
-    env: WorldModelEnv, skills: Policy, count: int, *, least: int, most: int, seed: int, spread: float | None = None
+    env: WorldModelEnv, skills: Follower, count: int, *, least: int, most: int, seed: int, noise: float = 0.3
 ) -> list[Chain]:
-    """Chains that a policy which was taught single instructions carries out in the world model, as it sees it there."""
+    """Chains that a policy which was taught single instructions carries out in the world model, as it sees it there.
+
+    Chains that are imagined side by side are as long as each other; how long goes round from `least` to `most`. The
+    hand is unsteady as in `recorded`.
+    """
     found: list[Chain] = []
-    began = time.monotonic()
+    began, rounds = time.monotonic(), 0
     with Progress(steps=count, headline=(), unit="chain") as progress:
         while len(found) < count:
-            found += _imagine(env, skills, least, most, (seed, len(found)), spread)
+            found += _imagine(env, skills, least + rounds % (most + 1 - least), (seed, rounds), noise)
+            rounds += 1
             progress.update(min(len(found), count), time.monotonic() - began, last=len(found) >= count)
     return found[:count]
 
 
-def _record(table: PushingTable, rng: np.random.Generator, least: int, most: int, noise: float) -> Chain:
-    sentences = drawn(rng, least, most)
-    hidden = drawn(rng, 1, 1) if rng.random() < 0.5 else ()
-    policy = Instructed((*hidden, *sentences), noise)
-    frame, info = table.reset(options={"state": random_state(rng, _goal())})
-    frames, actions = [frame], []
-    for _ in range(SKILL_STEPS * (len(hidden) + len(sentences))):
-        action = policy(frame, info, rng)
-        frame, _, _, _, info = table.step(action)
-        frames.append(frame)
-        actions.append(action)
+def _record(rng: np.random.Generator, least: int, most: int, size: int, noise: float) -> Chain:
+    hidden, sentences = drawn(rng, 0, HIDDEN), drawn(rng, least, most)
+    hand = _Hand(rng, rows=1, noise=noise)
+    policy, skip = Instructed((*hidden, *sentences), noise=0.0), SKILL_STEPS * len(hidden)
+    state = random_state(rng, _goal())
+    frames, actions, meant = [], [], []
+    for step in range(skip + SKILL_STEPS * len(sentences)):
+        action = policy(None, {"state": state}, rng)
+        done = hand(action[None])[0]
+        if step >= skip:
+            frames.append(render(state, size))
+            actions.append(done)
+            meant.append(action)
+        state = advance(state, (float(done[0]), float(done[1])))
+    frames.append(render(state, size))
     video = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
-    return _chain(video, torch.from_numpy(np.stack(actions)), sentences, skip=SKILL_STEPS * len(hidden))
+    return _chain(video, torch.from_numpy(np.stack(actions)), torch.from_numpy(np.stack(meant)), sentences)
 
 
-def _imagine(
-    env: WorldModelEnv, skills: Policy, least: int, most: int, seed: tuple[int, int], spread: float | None
-) -> list[Chain]:
+def _imagine(env: WorldModelEnv, skills: Follower, length: int, seed: tuple[int, int], noise: float) -> list[Chain]:
     rng = np.random.default_rng(seed)
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    asked = [drawn(rng, least, most) for _ in range(env.num_envs)]
+    asked = [drawn(rng, length, length) for _ in range(env.num_envs)]
+    hand = _Hand(rng, rows=env.num_envs, noise=noise)
     shown, _ = env.reset(seed=int(rng.integers(2**31)))
-    shrink, stack = shown.shape[1] // skills.config.size, skills.config.stack
-    frames, actions = [_planes(shown)], []
-    for step in range(SKILL_STEPS * max(len(each) for each in asked)):
-        told = [each[min(step // SKILL_STEPS, len(each) - 1)] for each in asked]
-        seen = [shrunken(frames[max(len(frames) - 1 - back, 0)], shrink) for back in range(stack - 1, -1, -1)]
+    shrink = shown.shape[1] // skills.config.size
+    frames, actions, meant = [_planes(shown)], [], []
+    for step in range(SKILL_STEPS * length):
+        told = torch.tensor([SKILLS.index(each[step // SKILL_STEPS]) for each in asked])
+        then = frames[step - step % SKILL_STEPS]
         with torch.inference_mode():
-            means = skills(torch.cat(seen, dim=1), said=torch.tensor([SKILLS.index(each) for each in told]))
-        action = skills.draw(means, generator, spread).clamp(-1.0, 1.0)
-        shown, _, _, _, _ = env.step(action.numpy())
+            action = skills(shrunken(frames[-1], shrink), shrunken(then, shrink), told)
+        done = hand(action.numpy())
+        shown, _, _, _, _ = env.step(done)
         frames.append(_planes(shown))
-        actions.append(action)
-    videos, moves = torch.stack(frames, dim=1), torch.stack(actions, dim=1)
-    return [_chain(video, move, each) for video, move, each in zip(videos, moves, asked, strict=True)]
+        actions.append(torch.from_numpy(done))
+        meant.append(action.clone())
+    made = (torch.stack(frames, dim=1), torch.stack(actions, dim=1), torch.stack(meant, dim=1))
+    return [_chain(video, move, wish, each) for video, move, wish, each in zip(*made, asked, strict=True)]
 
 
-def _chain(video: Tensor, actions: Tensor, sentences: Sequence[str], skip: int = 0) -> Chain:
-    steps = SKILL_STEPS * len(sentences)
+class _Hand:
+    """Adds to actions what drifts from step to step, in every row by a strength of its own."""
+
+    def __init__(self, rng: np.random.Generator, *, rows: int, noise: float) -> None:
+        self._rng, self._strength = rng, rng.uniform(0.0, noise, size=(rows, 1))
+        self._drift = np.zeros((rows, 1))
+
+    def __call__(self, actions: Float[np.ndarray, "b a"]) -> Float[np.ndarray, "b a"]:
+        fresh = self._rng.standard_normal(actions.shape)
+        self._drift = _MEMORY * self._drift + math.sqrt(1 - _MEMORY**2) * fresh
+        return np.clip(actions + self._strength * self._drift, -1.0, 1.0).astype(np.float32)
+
+
+def _chain(video: Tensor, actions: Tensor, meant: Tensor, sentences: Sequence[str]) -> Chain:
     numbers = torch.tensor([SKILLS.index(each) for each in sentences])
-    episode = Episode(
-        frames=video[skip : skip + steps + 1].clone(),
-        actions=actions[skip : skip + steps].clone(),
-        instruction=", then ".join(sentences),
-    )
-    return Chain(episode=episode, said=numbers.repeat_interleave(SKILL_STEPS))
+    episode = Episode(frames=video.clone(), actions=actions.clone(), instruction=", then ".join(sentences))
+    return Chain(episode=episode, said=numbers.repeat_interleave(SKILL_STEPS), meant=meant.clone())
 
 
 def _planes(shown: UInt8[np.ndarray, "b h w 3"]) -> UInt8[Tensor, "b 3 h w"]:

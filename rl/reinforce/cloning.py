@@ -24,8 +24,12 @@ from rl.reinforce.truth import success_of
 from rl.tasks import Task, TaskOptions, demonstrations, open_task, read_demonstrations
 
 HEADLINE = ("loss", "eval/success", "steps_to_go/rank_correlation")
+ASTRAY = 25
+"""Steps by which a demonstrator may be led astray."""
 _HELD_OUT = 1 << 20
 """Added to the seed of demonstrations: those are not learned from."""
+_LED = 1 << 21
+"""The same of those that begin astray."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class CloneTraining:
     """So many episodes of the task's scripted demonstrator are imitated."""
     steps_scripted: int = 300
     """So many more are learned from by what reads the steps to go, which has to know more than one way."""
+    astray_scripted: int = 0
+    """So many more, for the same, begin where things were pushed about before, up to `ASTRAY` steps long."""
     folder: str | None = None
     """Recorded episodes to learn from instead: any data set that `ivideo data show` opens, all of which succeed."""
     held_out: int = 50
@@ -66,7 +72,17 @@ class CloneTraining:
     """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
-        check_least(self, scripted=1, steps_scripted=0, held_out=2, size=8, shrink=1, stack=1, evaluation_episodes=1)
+        check_least(
+            self,
+            scripted=1,
+            steps_scripted=0,
+            astray_scripted=0,
+            held_out=2,
+            size=8,
+            shrink=1,
+            stack=1,
+            evaluation_episodes=1,
+        )
 
 
 def main(argv: list[str]) -> int:
@@ -181,4 +197,14 @@ def shown_episodes(settings: CloneTraining, task: Task) -> tuple[list[Episode], 
     # A longer list begins with a shorter one.
     played = demonstrations(settings.task, count + settings.steps_scripted, seed, settings.options, size=settings.size)
     held = demonstrations(settings.task, settings.held_out, seed + _HELD_OUT, settings.options, size=settings.size)
-    return played[:count], played[count:], held
+    further = played[count:]
+    if settings.astray_scripted:
+        further += demonstrations(
+            settings.task,
+            settings.astray_scripted,
+            seed + _LED,
+            settings.options,
+            size=settings.size,
+            astray=ASTRAY,
+        )
+    return played[:count], further, held

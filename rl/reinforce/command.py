@@ -189,6 +189,8 @@ class _Run:
         )
         self.frames += int(rollouts.going.sum())
         self.round += 1
+        figures = self.learner.update(rollouts)
+        self.learner.average(self.round)
         return {
             "imagined/reward": rollouts.earned,
             "imagined/reached": rollouts.reached,
@@ -196,12 +198,12 @@ class _Run:
             "imagined/steps_to_go": float(rollouts.left[:, -1].mean()),
             "imagined/log_likelihood": rollouts.log_likelihood,
             "imagined/frames": float(self.frames),
-            **self.learner.update(rollouts),
+            **figures,
         }
 
     def evaluate(self) -> dict[str, float]:
         """Mean actions in the task, and in the model from the same first frames: what either of them says of it."""
-        settings, policy = self.settings, self.learner.policy
+        settings, policy = self.settings, self.learner.kept
         found = played(policy, self.task, settings.evaluation_episodes)
         share, shrink = share_of(found), self.task.size // policy.config.size
         left = [lived(each.episode, self.steps, settings.horizon, shrink) for each in found]
@@ -234,7 +236,7 @@ class _Run:
         document: dict[str, Any] = {"frames": self.frames, "seconds": self.seconds}
         self.run.save(self.round, self.learner.tensors(), document)
         with staged_folder(self.run.model, overwrite=True) as stage:
-            self.learner.policy.save(stage)
+            self.learner.kept.save(stage)
             self.steps.save(stage)
 
     def load(self, checkpoint: Checkpoint) -> None:
@@ -253,10 +255,8 @@ class _Run:
 def check_fits(settings: ReinforceTraining, policy: Policy, steps: StepsToGo, model: WorldModel, task: Task) -> None:
     """ValueError where policy, model and task are not of one kind."""
     size, seen = model.tokenizer.config.resolution, policy.config.size
-    if policy.config.goal or policy.config.sentences or steps.config.goal:
-        raise ValueError(
-            f"the policy of {settings.policy} is shown goals or told sentences; take one of ivideo rl clone"
-        )
+    if steps.config.goal:
+        raise ValueError(f"the steps to go of {settings.policy} want a goal; take a run of ivideo rl clone")
     if size % seen or steps.config.size != seen:
         raise ValueError(
             f"{settings.world_model} shows frames of {size} px and the policy of {settings.policy} sees {seen} px; "

@@ -24,10 +24,6 @@ class Lessons:
     """0 for an episode's last frame, behind which nothing is done, else 1."""
     left: Float[Tensor, " n"]
     """Steps to the episode's last frame."""
-    goals: UInt8[Tensor, "n 3 s s"] | None = None
-    """The episode's last frame, where goals are shown."""
-    said: Int[Tensor, " n"] | None = None
-    """The number of what was asked for, where something is said."""
 
     def __len__(self) -> int:
         return len(self.observations)
@@ -52,32 +48,19 @@ class Lessons:
             actions=change(self.actions),
             acted=change(self.acted),
             left=change(self.left),
-            goals=None if self.goals is None else change(self.goals),
-            said=None if self.said is None else change(self.said),
         )
 
     @staticmethod
-    def of(
-        episodes: Sequence[Episode],
-        *,
-        stack: int,
-        shrink: int = 1,
-        goals: bool = False,
-        said: Sequence[Int[Tensor, " _"]] | None = None,
-    ) -> "Lessons":
-        """The frames of episodes with actions; `said` holds a number for every step of every episode."""
-        observations, actions, left, ends, numbers = [], [], [], [], []
-        for number, episode in enumerate(episodes):
+    def of(episodes: Sequence[Episode], *, stack: int, shrink: int = 1) -> "Lessons":
+        """The frames of episodes with actions."""
+        observations, actions, left = [], [], []
+        for episode in episodes:
             if episode.actions is None:
                 raise ValueError(f"{episode.name or 'an episode'} has no actions, which are what is imitated")
             frames = shrunken(episode.frames, shrink)
             observations.append(stacks(frames, stack))
             actions.append(_and_nothing(episode.actions))
             left.append(torch.arange(len(frames) - 1, -1, -1))
-            if goals:
-                ends.append(frames[-1:].expand_as(frames))
-            if said is not None:
-                numbers.append(_and_nothing(said[number]))
         if not observations:
             raise ValueError("there are no episodes to learn from; give at least one")
         return Lessons(
@@ -85,8 +68,6 @@ class Lessons:
             actions=torch.cat(actions),
             acted=(torch.cat(left) > 0).float(),
             left=torch.cat(left).float(),
-            goals=torch.cat(ends) if goals else None,
-            said=torch.cat(numbers) if said is not None else None,
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -40,26 +40,21 @@ class SightConfig:
 
 
 class Sight(nn.Module):
-    """Frames in, numbers out; `said` sentences of a known list can be heard as well."""
+    """Frames in, numbers out."""
 
-    def __init__(self, config: SightConfig, *, planes: int, out: int, said: int = 0) -> None:
+    def __init__(self, config: SightConfig, *, planes: int, out: int) -> None:
         super().__init__()
         width, stride = config.width, config.stride
         self.stem = nn.Conv2d(planes, width, 2 * stride + 1, stride=stride, padding=stride)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(config.blocks)))
-        self.heard = nn.Embedding(said, config.hidden) if said else None
         self.first = nn.Linear(3 * width, config.hidden)
         self.rest = nn.Sequential(
             nn.GELU(), nn.Linear(config.hidden, config.hidden), nn.GELU(), nn.Linear(config.hidden, out)
         )
 
-    def forward(self, frames: UInt8[Tensor, "b c s s"], said: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b n"]:
+    def forward(self, frames: UInt8[Tensor, "b c s s"]) -> Float[Tensor, "b n"]:
         maps = self.blocks(self.stem(frames.float() / 127.5 - 1.0))
-        hidden = self.first(torch.cat([maps.mean(dim=(2, 3)), places(maps)], dim=1))
-        if self.heard is not None:
-            assert said is not None
-            hidden = hidden + self.heard(said)
-        out: Tensor = self.rest(hidden)
+        out: Tensor = self.rest(self.first(torch.cat([maps.mean(dim=(2, 3)), places(maps)], dim=1)))
         return out
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ivideo.config import load_config
@@ -23,10 +23,6 @@ class PolicyConfig:
     """Side of a frame in pixels."""
     stack: int = 2
     """Frames in an observation (UniSim: 2)."""
-    goal: bool = False
-    """Whether it is shown a goal image beside them."""
-    sentences: tuple[str, ...] = ()
-    """What it can be told, if anything."""
     action_dim: int = 2
     """Numbers in an action."""
     sight: SightConfig = field(default_factory=SightConfig)
@@ -46,28 +42,22 @@ class Policy(nn.Module):
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
         self.config = config
-        planes = 3 * (config.stack + config.goal)
-        self.sight = Sight(config.sight, planes=planes, out=config.action_dim, said=len(config.sentences))
+        self.sight = Sight(config.sight, planes=3 * config.stack, out=config.action_dim)
         self.log_spread = nn.Parameter(torch.full((config.action_dim,), math.log(0.3)))
 
-    def forward(
-        self,
-        observations: UInt8[Tensor, "b c s s"],
-        *,
-        goals: UInt8[Tensor, "b 3 s s"] | None = None,
-        said: Int[Tensor, " b"] | None = None,
-    ) -> Float[Tensor, "b a"]:
+    def forward(self, observations: UInt8[Tensor, "b c s s"]) -> Float[Tensor, "b a"]:
         """The mean action."""
-        assert (goals is not None) == self.config.goal
-        seen = observations if goals is None else torch.cat([observations, goals], dim=1)
-        return torch.tanh(self.sight(seen, said))
+        return torch.tanh(self.sight(observations))
+
+    def spreads(self, spread: float | None = None) -> Float[Tensor, " a"]:
+        """Standard deviation of every number of an action: the policy's own, or the one given for all."""
+        return self.log_spread.exp() if spread is None else torch.full_like(self.log_spread, spread)
 
     def log_probability(
         self, means: Float[Tensor, "b a"], actions: Float[Tensor, "b a"], spread: float | None = None
     ) -> Float[Tensor, " b"]:
         """Nats of actions that were drawn around these means, with the policy's own spread or the one given."""
-        wide = self.log_spread.exp() if spread is None else torch.full_like(self.log_spread, spread)
-        nats: Tensor = torch.distributions.Normal(means, wide).log_prob(actions).sum(dim=1)
+        nats: Tensor = torch.distributions.Normal(means, self.spreads(spread)).log_prob(actions).sum(dim=1)
         return nats
 
     @torch.no_grad()
@@ -75,9 +65,8 @@ class Policy(nn.Module):
         self, means: Float[Tensor, "b a"], generator: torch.Generator, spread: float | None = None
     ) -> Float[Tensor, "b a"]:
         """Actions around these means."""
-        wide = self.log_spread.exp() if spread is None else torch.full_like(self.log_spread, spread)
         noise = torch.randn(means.shape, generator=generator).to(means.device)
-        return means + wide * noise
+        return means + self.spreads(spread) * noise
 
     def save(self, folder: Path) -> None:
         """Write policy.yaml and policy.safetensors into a folder that exists."""

@@ -9,7 +9,7 @@ import torch
 
 from ivideo import Episode, open_episodes
 from ivideo.simulate import metaworld
-from ivideo.simulate.policies import GoalPusher, Policy
+from ivideo.simulate.policies import GoalPusher, Policy, Pusher
 from rl.tasks.opening import PUSHING_TABLE, TOUCHING, open_task
 from rl.tasks.options import TaskOptions
 from rl.tasks.task import Task
@@ -25,6 +25,7 @@ def demonstrations(
     options: TaskOptions | None = None,
     *,
     size: int = 64,
+    astray: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> list[Episode]:
     """Return successful episodes of a task's scripted demonstrator, with the rewards that an agent would get there.
@@ -38,6 +39,8 @@ def demonstrations(
         seed: decides where episodes begin.
         options: of the task.
         size: side of the frames in pixels.
+        astray: before the demonstrator takes over, another policy pushes things about for up to so many steps, which
+            are not shown: episodes then begin where no demonstrator would have come (the pushing table alone).
         progress: called with the number of episodes found so far.
 
     Raises:
@@ -47,12 +50,14 @@ def demonstrations(
         raise ValueError(f"count is {count}; expected at least 1 demonstration")
     if seed < 0:
         raise ValueError(f"seed is {seed}; expected 0 or more")
+    if astray and task_name not in (PUSHING_TABLE, TOUCHING):
+        raise ValueError(f"astray is {astray}, and nothing scripted leads {task_name} astray; leave it at 0")
     task = open_task(task_name, size=size, options=options)
     try:
         policy = _demonstrator(task)
         found: list[Episode] = []
         for number in range(_TRIES * count):
-            episode, success = _play(task, policy, seed, number)
+            episode, success = _play(task, policy, seed, number, astray)
             if not success:
                 continue
             found.append(episode)
@@ -109,13 +114,19 @@ def _demonstrator(task: Task) -> Policy:
     )
 
 
-def _play(task: Task, policy: Policy, seed: int, number: int) -> tuple[Episode, bool]:
+def _play(task: Task, policy: Policy, seed: int, number: int, astray: int) -> tuple[Episode, bool]:
     world, hand = np.random.SeedSequence([seed, number]).spawn(2)
     rng = np.random.default_rng(hand)
     frame, info = task.env.reset(seed=int(world.generate_state(1)[0]))
+    success = terminated = truncated = False
+    if astray:
+        leader = Pusher()
+        for _ in range(int(rng.integers(astray + 1))):
+            if terminated or truncated:
+                break
+            frame, _, terminated, truncated, info = task.env.step(leader(frame, info, rng))
     frames: list[Any] = [frame]
     actions, rewards = [], []
-    success = terminated = truncated = False
     while not (terminated or truncated):
         action = policy(frame, info, rng)
         frame, reward, terminated, truncated, info = task.env.step(action)
@@ -123,6 +134,8 @@ def _play(task: Task, policy: Policy, seed: int, number: int) -> tuple[Episode, 
         actions.append(action)
         rewards.append(float(reward))
         success = success or bool(info["success"])
+    if not actions:  # it was over before
+        actions, rewards, frames, success = [np.zeros(task.action_dim, np.float32)], [0.0], [frame, frame], False
     episode = Episode(
         frames=torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous(),
         actions=torch.from_numpy(np.stack(actions)),

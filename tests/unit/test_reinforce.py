@@ -115,6 +115,51 @@ def test_a_bandit_is_learned_and_what_does_not_count_is_not(baseline: str) -> No
     assert abs(after - 0.6) < 0.15 < abs(before - 0.6)
 
 
+def test_a_policy_is_kept_near_to_what_it_was() -> None:
+    """Where every step of the number up is worth the same, it goes as far as its divergence costs no more."""
+    gone = {}
+    seen = torch.zeros(256, 1, 6, 16, 16, dtype=torch.uint8)
+    for near in (0.0, 0.3, 10.0):
+        policy, _ = networks()
+        learner = Learner(policy, LearnerConfig(learning_rate=3e-3, batch_size=256, near=near), seed=0)
+        generator = torch.Generator().manual_seed(1)
+        before = policy(seen[:1, 0]).detach()
+        for _ in range(60):
+            actions = policy.draw(policy(seen[:, 0]).detach(), generator, 0.3)[:, None]
+            figures = learner.update(
+                Rollouts(
+                    observations=seen, actions=actions, going=torch.ones(256, 1, dtype=torch.bool),
+                    left=torch.zeros(256, 2), rewards=actions[..., 0] - before[0, 0],
+                    log_likelihood=0.0, reached=0.0, broken=0.0,
+                )
+            )  # fmt: skip
+        after = policy(seen[:1, 0]).detach()
+        gone[near] = float((after - before)[0, 0])
+        nats = learner.divergence(after, before)
+        assert torch.allclose(nats, (after - before).square().sum(dim=1) / (2 * 0.3**2), atol=1e-5)
+        assert abs(figures["train/divergence"] - float(nats)) < 0.2 * float(nats) + 0.01
+    assert gone[0.0] > 0.6
+    assert abs(gone[0.3] - 0.3**2 / 0.3) < 0.1  # d / spread^2 is what the next bit of d costs, and 1 what it earns
+    assert gone[10.0] < 0.05
+
+
+def test_the_policy_that_is_kept_is_the_mean_of_the_first_and_of_some_rounds() -> None:
+    policy, _ = networks()
+    learner = Learner(policy, LearnerConfig(average_every=2), seed=0)
+    assert Learner(policy, LearnerConfig(), seed=0).kept is policy
+    weight, kept = policy.sight.first.weight, learner.kept.sight.first.weight
+    first = weight.detach().clone()
+    assert torch.equal(kept, first)
+    for rounds in (1, 2, 3, 4):
+        with torch.no_grad():
+            weight.add_(float(rounds))
+        learner.average(rounds)
+        if rounds == 1:
+            assert torch.equal(kept, first)
+    assert torch.allclose(kept, first + (0 + 3 + 10) / 3, atol=1e-5)
+    assert torch.allclose(weight, first + 10, atol=1e-5)
+
+
 def test_imagined_episodes_are_the_same_again_and_stop_counting_when_they_are_over(model) -> None:
     policy, steps = networks()
     env = world(model, starts(), actors=4, horizon=3)
@@ -177,7 +222,8 @@ def test_a_clone_leaves_networks_that_load_and_figures(cloned: str) -> None:
 
 
 def test_a_run_that_goes_on_ends_as_if_it_had_not_stopped(cloned: str, small: str, tmp_path: Path) -> None:
-    common = [*REINFORCE, f"--policy={cloned}", f"--world_model={small}"]
+    common = [*REINFORCE, f"--policy={cloned}", f"--world_model={small}", "--learner.near=1"]
+    common += ["--learner.average_every=1"]
     assert reinforce([*common, "--rounds=3", f"--run.folder={tmp_path / 'whole'}"]) == 0
     assert reinforce([*common, "--rounds=1", f"--run.folder={tmp_path / 'parts'}"]) == 0
     assert reinforce([*common, "--rounds=3", f"--run.folder={tmp_path / 'parts'}", "--resume=true"]) == 0
@@ -213,6 +259,10 @@ def test_bad_input_is_refused_in_one_line(cloned: str, small: str, tmp_path: Pat
         reinforce([*REINFORCE, f"--policy={cloned}", f"--world_model={tmp_path / 'four'}", run])
     with pytest.raises(ValueError, match=r"gamma is 2\.0; expected"):
         LearnerConfig(gamma=2.0)
+    with pytest.raises(ValueError, match="average_every is 0"):
+        LearnerConfig(average_every=0)
+    with pytest.raises(ValueError, match="near is -1"):
+        LearnerConfig(near=-1.0)
     with pytest.raises(ValueError, match="spread is 0"):
         LearnerConfig(spread=0.0)
     with pytest.raises(ValueError, match="unknown option --no_such"):

@@ -186,6 +186,19 @@ def test_the_table_ends_in_success_and_pays_for_it() -> None:
     assert first[0] != first[1]
 
 
+def test_demonstrators_take_over_where_others_have_led() -> None:
+    led = demonstrations("pushing_table", 6, seed=1, astray=25)
+    plain = demonstrations("pushing_table", 6, seed=1)
+    assert all(each.terminal for each in led)
+    assert all(len(each) == len(each.actions) + 1 == len(each.rewards) + 1 for each in led)
+    firsts = [(one.frames[0] != other.frames[0]).any() for one, other in zip(led, plain, strict=True)]
+    assert sum(map(bool, firsts)) >= 5  # they begin elsewhere, most of them
+    again = demonstrations("pushing_table", 3, seed=1, astray=25)
+    assert all(torch.equal(one.frames, other.frames) for one, other in zip(again, led, strict=False))
+    with pytest.raises(ValueError, match="nothing scripted leads"):
+        demonstrations("metaworld/hammer-v3", 1, astray=5)
+
+
 def test_touching_is_a_task_and_rewards_can_be_scaled() -> None:
     plain = open_task("pushing_table/touch")
     scaled = open_task("pushing_table/touch", options=TaskOptions(reward_scale=4.0, success_bonus=1.0))
