@@ -151,8 +151,10 @@ def test_time_goes_on_while_an_action_is_held_and_the_latest_wins(visit: Callabl
             visitor.say({"do": "hold", "action": [0, stamp / 40], "stamp": stamp})
         visitor.heard()
         busy.set()
+        between = set()
         while (fields := visitor.until("frame")[0])["stamp"] < 39:
-            assert fields["stamp"] == 1  # of 39 actions, all between were overtaken
+            between.add(fields["stamp"])
+        assert len(between - {1}) <= 1  # one step may have been waiting its turn; all others were overtaken
         assert fields["action"][1] == pytest.approx(39 / 40)
         visitor.say({"do": "hold", "action": [0, 0]})
         now = visitor.stopped()["frame"]
