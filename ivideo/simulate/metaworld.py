@@ -9,19 +9,19 @@ as slow (docs/tasks.md).
 from difflib import get_close_matches
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from ivideo.simulate.mujoco_rendering import ModelRenderer
 from ivideo.simulate.opengl import PACKAGES, import_mujoco
+from ivideo.simulate.simulator_env import SimulatorEnv
 
 PREFIX = "metaworld/"
 """What names of these environments begin with: `metaworld/hammer-v3`."""
 HORIZON = 100
 
 
-class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4"]]):
+class MetaWorld(SimulatorEnv):
     """One Meta-World task seen by a camera.
 
     Observation: the frame, uint8 RGB `[size size 3]`. Action: the hand's displacement along three axes and the
@@ -32,6 +32,7 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 40}  # noqa: RUF012  (gymnasium's spelling)
+    action_dim = 4
 
     def __init__(
         self,
@@ -60,9 +61,8 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
         if task not in environments:
             near = get_close_matches(task, environments, n=3) or sorted(environments)[:3]
             raise ValueError(f"Meta-World has no task {task!r}; did you mean {', '.join(near)}?")
-        self.size, self.camera, self.repeat, self.horizon = size, camera, repeat, horizon
-        self.success_bonus = success_bonus
-        self.render_mode = render_mode
+        super().__init__(size, horizon, render_mode)
+        self.camera, self.repeat, self.success_bonus = camera, repeat, success_bonus
         self.task = environments[task]()
         self.task._freeze_rand_vec = False
         self.task._set_task_called = True
@@ -71,39 +71,32 @@ class MetaWorld(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4
         cameras = [self.task.model.camera(number).name for number in range(self.task.model.ncam)]
         if camera not in cameras:
             raise ValueError(f"Meta-World has no camera {camera!r}; expected one of {', '.join(cameras)}")
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         self._renderer = ModelRenderer(self.task.model, size, shadows)
-        self._steps = 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Any]]:
-        super().reset(seed=seed)
+    def _begin(self, seed: int | None, options: dict[str, Any]) -> None:
         if seed is not None:
             self.task.seed(seed)
-        state, _ = self.task.reset()
-        self._steps = 0
-        return self.render(), {"state": state, "success": 0.0, "step": 0}
+        self._state, _ = self.task.reset()
+        self._success = 0.0
 
-    def step(
-        self, action: Float32[np.ndarray, "4"]
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], float, bool, bool, dict[str, Any]]:
-        earned, success, state = 0.0, 0.0, None
+    def advance(self, action: Float32[np.ndarray, "4"]) -> float:
+        """Carry out an action; its rewards, summed."""
+        earned, self._success = 0.0, 0.0
         for _ in range(self.repeat):
-            state, reward, _, _, info = self.task.step(np.clip(action, -1.0, 1.0))
-            earned, success = earned + float(reward), max(success, float(info["success"]))
-        self._steps += 1
-        told = {"state": state, "success": success, "step": self._steps}
-        return self.render(), earned + self.success_bonus * success, False, self._steps >= self.horizon, told
+            self._state, reward, _, _, info = self.task.step(np.clip(action, -1.0, 1.0))
+            earned, self._success = earned + float(reward), max(self._success, float(info["success"]))
+        return earned + self.success_bonus * self._success
 
-    def render(self) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self) -> UInt8[np.ndarray, "h w 3"]:
         """The frame, the right way up: Meta-World's corner cameras hang upside down."""
         frame = self._renderer.draw(self.task.data, self.camera)
         return np.ascontiguousarray(frame[::-1] if self.camera.startswith("corner") else frame)
 
     def close(self) -> None:
         self._renderer.close()
+
+    def _told(self) -> dict[str, Any]:
+        return {"state": self._state, "success": self._success}
 
 
 class Demonstrator:

@@ -45,13 +45,10 @@ class MetaWorldSimulator:
         self.env.task.curr_path_length = int(state[1])
 
     def advance(self, action: Float32[np.ndarray, "4"]) -> float:
-        reward = 0.0
-        for _ in range(self.env.repeat):
-            reward += float(self.env.task.step(np.clip(action, -1.0, 1.0))[1])
-        return reward
+        return self.env.advance(action)
 
     def draw(self) -> UInt8[np.ndarray, "h w 3"]:
-        return self.env.render()
+        return self.env.draw()
 
     def measured(self) -> dict[str, Any]:
         """What the task says of the present state: `success`, 0 or 1, and `obj_to_target`, in metres."""

@@ -15,9 +15,10 @@ import os
 import warnings
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+
+from ivideo.simulate.simulator_env import SimulatorEnv
 
 BOARD = 512.0
 """Units that the board is wide; x runs to the right and y down."""
@@ -35,7 +36,7 @@ _EDGE = 15.0 + 7.0
 """How near to the board's side a place for the pusher may be: its radius, and the wall."""
 
 
-class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]]):
+class PushT(SimulatorEnv):
     """Covering 95% of the painted place with the T ends the episode.
 
     Observation: the frame, uint8 RGB `[size size 3]`. Action: see above. Reward: the share that is covered over 0.95,
@@ -45,6 +46,7 @@ class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]])
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10 / TICKS}  # noqa: RUF012  (gymnasium's)
     action_dim = 2
+    success_ends = True
 
     def __init__(self, size: int = 64, horizon: int = 60, render_mode: str | None = "rgb_array") -> None:
         """Prepare a board; ImportError, in a line with what to install, where gym-pusht is missing.
@@ -58,36 +60,17 @@ class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]])
             raise ValueError(f"size is {size}; PushT is drawn at 16 to 512 pixels a side: choose one of those")
         if horizon < 1:
             raise ValueError(f"horizon is {horizon}; an episode needs at least one step: give a positive number")
+        super().__init__(size, horizon, render_mode)
         self._board = _installed()(obs_type="state", render_mode="rgb_array")
-        self.size, self.horizon, self.render_mode = size, horizon, render_mode
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-        self._step = 0
         self.restore(np.array([256.0, 400.0, 0.0, 0.0, 256.0, 300.0, 0.0]))
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Any]]:
+    def _begin(self, seed: int | None, options: dict[str, Any]) -> None:
         """Start from a random state, in which the pusher is clear of the T, or from `options["state"]`."""
-        super().reset(seed=seed)
-        unknown = set(options or {}) - {"state"}
+        unknown = set(options) - {"state"}
         if unknown:
             raise ValueError(f'reset got options {sorted(unknown)}; PushT knows "state" alone: drop the others')
-        state = (options or {}).get("state")
+        state = options.get("state")
         self.restore(random_state(self.np_random) if state is None else state)
-        self._step = 0
-        return self.draw(), self._info()
-
-    def step(
-        self, action: Float32[np.ndarray, "2"]
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], float, bool, bool, dict[str, Any]]:
-        reward = self.advance(action)
-        self._step += 1
-        info = self._info()
-        return self.draw(), reward, bool(info["success"]), self._step >= self.horizon, info
-
-    def render(self) -> UInt8[np.ndarray, "h w 3"]:
-        return self.draw()
 
     def save(self) -> Float64[np.ndarray, "7"]:
         """The state: all that there is to know of what will come."""
@@ -109,7 +92,6 @@ class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]])
             board.space.reindex_shapes_for_body(body)  # Shapes are drawn where they were indexed.
 
     def advance(self, action: Float32[np.ndarray, "2"]) -> float:
-        """Carry out an action; the reward of the state arrived in."""
         if np.shape(action) != (2,) or not np.isfinite(action).all():
             raise ValueError(f"the action is {np.asarray(action).tolist()}; PushT takes two finite numbers in [-1, 1]")
         self.restore(self.save())
@@ -131,7 +113,6 @@ class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]])
         return float(self._board._get_coverage())
 
     def draw(self) -> UInt8[np.ndarray, "h w 3"]:
-        """What is seen."""
         import cv2
         import pygame
 
@@ -142,9 +123,9 @@ class PushT(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "2"]])
     def close(self) -> None:
         self._board.close()
 
-    def _info(self) -> dict[str, Any]:
+    def _told(self) -> dict[str, Any]:
         coverage = self.coverage()
-        return {"state": self.save(), "coverage": coverage, "success": coverage > SUCCESS, "step": self._step}
+        return {"state": self.save(), "coverage": coverage, "success": coverage > SUCCESS}
 
 
 def random_state(rng: np.random.Generator) -> Float64[np.ndarray, "7"]:

@@ -20,6 +20,7 @@ from jaxtyping import Float32, Float64, UInt8
 from ivideo.simulate.mujoco_rendering import ModelRenderer
 from ivideo.simulate.mujoco_state import restore_state, save_state
 from ivideo.simulate.opengl import PACKAGES, import_mujoco
+from ivideo.simulate.simulator_env import SimulatorEnv
 
 PREFIX = "robodesk/"
 TASKS = (
@@ -43,12 +44,11 @@ _SLIDE, _DRAWER, _FLOOR = 0.55, 0.2, 0.6
 """Metres: how far a slide and a drawer have to be open, and how low a block has to lie."""
 
 
-class RoboDesk(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "5"]]):
+class RoboDesk(SimulatorEnv):
     """One of `TASKS`, seen by the camera.
 
-    Observation: the frame, uint8 RGB `[size size 3]`. Reward: 1 for a step that ends in success, else 0. Truncated
-    after `horizon` actions, never terminated. `info` holds `state` (places in metres, for demonstrators), `success`
-    and `step`.
+    Reward: 1 for a step that ends in success, else 0. `info` holds `state` (places in metres, for demonstrators),
+    `success` and `step`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 2}  # noqa: RUF012  (gymnasium's spelling)
@@ -73,38 +73,21 @@ class RoboDesk(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "5"
         """
         if task not in TASKS:
             raise ValueError(f"no RoboDesk task {task!r}; expected one of {', '.join(TASKS)}")
-        self.task, self.size, self.horizon, self.render_mode = task, size, horizon, render_mode
+        super().__init__(size, horizon, render_mode)
+        self.task = task
         self._desk = _installed()(task=task, reward="sparse", action_repeat=repeat, episode_length=0)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (5,), np.float32)
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
         physics = self._desk.physics
         self._model, self._data = physics.model.ptr, physics.data.ptr
         self._renderer = ModelRenderer(self._model, max(_DRAWN, size))
         self._camera = _camera()
-        self._step = 0
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Any]]:
-        super().reset(seed=seed)
+    def _begin(self, seed: int | None, options: dict[str, Any]) -> None:
         kept = np.random.get_state()  # noqa: NPY002  (the package draws from it)
         try:
             np.random.seed(int(self.np_random.integers(1 << 31)))  # noqa: NPY002
             self._desk.reset()
         finally:
             np.random.set_state(kept)  # noqa: NPY002
-        self._step = 0
-        return self.draw(), self._info()
-
-    def step(
-        self, action: Float32[np.ndarray, "5"]
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], float, bool, bool, dict[str, Any]]:
-        reward = self.advance(action)
-        self._step += 1
-        return self.draw(), reward, False, self._step >= self.horizon, self._info()
-
-    def render(self) -> UInt8[np.ndarray, "h w 3"]:
-        return self.draw()
 
     def save(self) -> Float64[np.ndarray, " s"]:
         """All that there is to know of what will come."""
@@ -140,7 +123,6 @@ class RoboDesk(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "5"
         return float(self.success())
 
     def draw(self) -> UInt8[np.ndarray, "h w 3"]:
-        """What is seen."""
         from PIL import Image
 
         whole = Image.fromarray(self._renderer.draw(self._data, self._camera))
@@ -190,8 +172,8 @@ class RoboDesk(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "5"
         for block in ("ball", "upright_block", "flat_block"):
             desk.original_pos[block] = desk.physics.named.data.xpos[block].copy()
 
-    def _info(self) -> dict[str, Any]:
-        return {"state": self.places(), "success": self.success(), "step": self._step}
+    def _told(self) -> dict[str, Any]:
+        return {"state": self.places(), "success": self.success()}
 
 
 def _camera() -> Any:

@@ -10,13 +10,13 @@ import logging
 import math
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from ivideo.simulate.mujoco_rendering import ModelRenderer
 from ivideo.simulate.mujoco_state import restore_state, save_state
 from ivideo.simulate.opengl import PACKAGES, import_mujoco
+from ivideo.simulate.simulator_env import SimulatorEnv
 
 PREFIX = "robosuite/"
 CUBES = ("cubeA", "cubeB")
@@ -30,11 +30,10 @@ _OWN = 2
 """Numbers in front of MuJoCo's: what the gripper was last told, finger by finger."""
 
 
-class RobosuitePush(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray, "4"]]):
+class RobosuitePush(SimulatorEnv):
     """Two cubes to push about; nothing is rewarded, and nothing ends an episode but its `horizon`.
 
-    Observation: the frame, uint8 RGB `[size size 3]`. `info` holds `state` (places in metres, for demonstrators),
-    `success`, which is never, and `step`.
+    `info` holds `state` (places in metres, for demonstrators), `success`, which is never, and `step`.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": HERTZ}  # noqa: RUF012  (gymnasium's)
@@ -42,24 +41,18 @@ class RobosuitePush(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray
 
     def __init__(self, size: int = 64, horizon: int = 35, render_mode: str | None = "rgb_array") -> None:
         """Prepare the table; ImportError, in a line with what to install, where something is missing."""
-        self.size, self.horizon, self.render_mode = size, horizon, render_mode
+        super().__init__(size, horizon, render_mode)
         self._suite = _made()
         self._suite.visualize(dict.fromkeys(self._suite._visualizations, False))
         self._model, self._data = self._suite.sim.model._model, self._suite.sim.data._data
         hidden = self._model.geom_group == 0
         self._model.geom_rgba[hidden, 3] = 0.0  # what things collide with, which would cover what they look like
         self._renderer = ModelRenderer(self._model, size)
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self.observation_space = gymnasium.spaces.Box(0, 255, (size, size, 3), np.uint8)
-        self._step = 0
         self._gripper = self._suite.robots[0].gripper["right"]
         self._first = self.save()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], dict[str, Any]]:
+    def _begin(self, seed: int | None, options: dict[str, Any]) -> None:
         """The arm where it always begins, the cubes anywhere before it, apart."""
-        super().reset(seed=seed)
         self.restore(self._first)
         places = self._apart()
         for name, (x, y) in zip(CUBES, places, strict=True):
@@ -68,18 +61,6 @@ class RobosuitePush(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray
             joint[:2], joint[3:] = (x, y), (math.cos(turn / 2), 0.0, 0.0, math.sin(turn / 2))
             self._suite.sim.data.set_joint_qpos(f"{name}_joint0", joint)
         self._suite.sim.forward()
-        self._step = 0
-        return self.draw(), self._info()
-
-    def step(
-        self, action: Float32[np.ndarray, "4"]
-    ) -> tuple[UInt8[np.ndarray, "h w 3"], float, bool, bool, dict[str, Any]]:
-        reward = self.advance(action)
-        self._step += 1
-        return self.draw(), reward, False, self._step >= self.horizon, self._info()
-
-    def render(self) -> UInt8[np.ndarray, "h w 3"]:
-        return self.draw()
 
     def save(self) -> Float64[np.ndarray, " s"]:
         """All that there is to know of what will come."""
@@ -99,7 +80,6 @@ class RobosuitePush(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray
         return 0.0
 
     def draw(self) -> UInt8[np.ndarray, "h w 3"]:
-        """What is seen."""
         return self._renderer.draw(self._data, CAMERA)
 
     def cubes(self) -> Float64[np.ndarray, "2 3"]:
@@ -113,8 +93,8 @@ class RobosuitePush(gymnasium.Env[UInt8[np.ndarray, "h w 3"], Float32[np.ndarray
     def close(self) -> None:
         self._renderer.close()
 
-    def _info(self) -> dict[str, Any]:
-        return {"state": {"hand": self.hand(), "cubes": self.cubes()}, "success": False, "step": self._step}
+    def _told(self) -> dict[str, Any]:
+        return {"state": {"hand": self.hand(), "cubes": self.cubes()}, "success": False}
 
     def _apart(self) -> Float64[np.ndarray, "2 2"]:
         while True:
