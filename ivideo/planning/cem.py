@@ -1,24 +1,17 @@
 """The cross-entropy method, plain and improved: draw, keep the best, draw around them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ivideo.config.limits import check_least
-from ivideo.planning.dynamics import Dynamics
 from ivideo.planning.noise import coloured, correlated
-from ivideo.planning.objectives import Objective
-from ivideo.planning.plan import PerAction, Plan, Search
-
-if TYPE_CHECKING:
-    from ivideo.world_model import WorldModel
+from ivideo.planning.plan import PerAction, Plan, SamplingPlanner, Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CEM:
+class CEM(SamplingPlanner):
     """Draws candidates from a normal distribution, fits it to the best of them, and again.
 
     VP2's settings are `ivideo.planning.vp2.cem`.
@@ -42,34 +35,12 @@ class CEM:
     """Bound the spread by half of the mean's distance to either bound (VP2)."""
     keep: Literal["best", "mean"] = "best"
     """Carry out the best candidate of the last iteration, or the mean of its best."""
-    low: PerAction = -1.0
-    """Least action."""
-    high: PerAction = 1.0
-    """Greatest action."""
 
     def __post_init__(self) -> None:
         _check_counts(self)
         _check_shares(self, "momentum", "correlation")
 
-    def __call__(
-        self, model: "Dynamics[Any] | WorldModel", state: Any, objective: Objective, *, seed: int = 0
-    ) -> Float[Tensor, " a"]:
-        """The action to take next."""
-        return self.plan(model, state, objective, seed=seed).actions[0]
-
-    def plan(
-        self,
-        model: "Dynamics[Any] | WorldModel",
-        state: Any,
-        objective: Objective,
-        *,
-        warm: Plan | None = None,
-        seed: int = 0,
-    ) -> Plan:
-        """See `Planner.plan`."""
-        search = Search(
-            model, state, objective, horizon=self.horizon, low=self.low, high=self.high, warm=warm, seed=seed
-        )
+    def _found(self, search: Search) -> Plan:
         mean, variance = search.mean, search.std(self.std).square()
         for _ in range(self.iterations):
             spread = variance.sqrt()
@@ -90,7 +61,7 @@ class CEM:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ICEM:
+class ICEM(SamplingPlanner):
     """The improved method of Pinneri et al. 2020 (arXiv 2008.06389): coloured noise, elites kept, fewer samples later.
 
     Elites are tried again in the next iteration and, a step further on, in the next decision; the last iteration tries
@@ -115,10 +86,6 @@ class ICEM:
     """Share of the elites that are tried again."""
     momentum: float = 0.1
     """How much of its mean and variance a distribution keeps when it is fitted anew."""
-    low: PerAction = -1.0
-    """Least action, one number for all components or one for each."""
-    high: PerAction = 1.0
-    """Greatest action."""
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -128,25 +95,7 @@ class ICEM:
                 f"fewer is {self.fewer} and colour {self.colour}; expected at least 1, for as many, and 0, for white"
             )
 
-    def __call__(
-        self, model: "Dynamics[Any] | WorldModel", state: Any, objective: Objective, *, seed: int = 0
-    ) -> Float[Tensor, " a"]:
-        """The action to take next."""
-        return self.plan(model, state, objective, seed=seed).actions[0]
-
-    def plan(
-        self,
-        model: "Dynamics[Any] | WorldModel",
-        state: Any,
-        objective: Objective,
-        *,
-        warm: Plan | None = None,
-        seed: int = 0,
-    ) -> Plan:
-        """See `Planner.plan`."""
-        search = Search(
-            model, state, objective, horizon=self.horizon, low=self.low, high=self.high, warm=warm, seed=seed
-        )
+    def _found(self, search: Search) -> Plan:
         mean, variance = search.mean, search.std(self.std).square()
         again = mean.new_empty(0, *mean.shape) if search.elites is None else search.bounded(search.elites)
         again = again[: round(self.kept * self.elites)]

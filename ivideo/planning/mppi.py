@@ -1,24 +1,19 @@
 """Model-predictive path integral control: draw, then average, better candidates counting more."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ivideo.config.limits import check_least
-from ivideo.planning.dynamics import Dynamics
 from ivideo.planning.noise import correlated
-from ivideo.planning.objectives import Objective
-from ivideo.planning.plan import PerAction, Plan, Search
-
-if TYPE_CHECKING:
-    from ivideo.world_model import WorldModel
+from ivideo.planning.plan import PerAction, Plan, SamplingPlanner, Search
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MPPI:
+class MPPI(SamplingPlanner):
     """Averages candidates with weights `exp(gamma * (score - best score))`; the defaults are VP2's.
 
     `gamma` belongs to the objective's scale: VP2's 0.05 to the squared error of 64 px frames, summed.
@@ -38,10 +33,6 @@ class MPPI:
     """What noise remembers of the step before; 0 is white."""
     keep: Literal["mean", "best"] = "mean"
     """Carry out the weighted mean, or the best candidate of the last iteration."""
-    low: PerAction = -1.0
-    """Least action."""
-    high: PerAction = 1.0
-    """Greatest action."""
 
     def __post_init__(self) -> None:
         check_least(self, horizon=1, samples=1, iterations=1)
@@ -50,25 +41,7 @@ class MPPI:
                 f"gamma is {self.gamma} and correlation {self.correlation}; expected 0 or more, and 0 to below 1"
             )
 
-    def __call__(
-        self, model: "Dynamics[Any] | WorldModel", state: Any, objective: Objective, *, seed: int = 0
-    ) -> Float[Tensor, " a"]:
-        """The action to take next."""
-        return self.plan(model, state, objective, seed=seed).actions[0]
-
-    def plan(
-        self,
-        model: "Dynamics[Any] | WorldModel",
-        state: Any,
-        objective: Objective,
-        *,
-        warm: Plan | None = None,
-        seed: int = 0,
-    ) -> Plan:
-        """See `Planner.plan`."""
-        search = Search(
-            model, state, objective, horizon=self.horizon, low=self.low, high=self.high, warm=warm, seed=seed
-        )
+    def _found(self, search: Search) -> Plan:
         mean, std = search.mean, search.std(self.std)
         for _ in range(self.iterations):
             noise = correlated(self.samples, std, self.correlation, search.generator)

@@ -1,5 +1,6 @@
 """A plan, how to go on from it, and one decision while it is made."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -99,6 +100,7 @@ class Search:
                 f"the plan to begin with has actions of {warm.actions.shape[1]} values and the model takes {size}; "
                 "begin with a plan for this model"
             )
+        self.warm = warm is not None
         self.mean = torch.zeros(self.shape) if warm is None else padded(warm.actions, horizon)
         self.elites = None if warm is None or warm.elites is None else padded(warm.elites, horizon)
         score, needs = objective.prepare(dynamics, state), objective.needs
@@ -130,6 +132,40 @@ class Search:
         if bool((spread < 0).any()) or not bool((spread > 0).any()):
             raise ValueError(f"std is {std}; expected numbers of 0 or more, and at least one above it")
         return spread.expand(self.shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingPlanner(Planner):
+    """Tries actions that are drawn between bounds; how they are drawn, and what is made of them, `_found` says."""
+
+    low: PerAction = -1.0
+    """Least action, one number for all components or one for each."""
+    high: PerAction = 1.0
+    """Greatest action."""
+
+    def __call__(
+        self, model: "Dynamics[Any] | WorldModel", state: Any, objective: Objective, *, seed: int = 0
+    ) -> Float[Tensor, " a"]:
+        """The action to take next."""
+        return self.plan(model, state, objective, seed=seed).actions[0]
+
+    def plan(
+        self,
+        model: "Dynamics[Any] | WorldModel",
+        state: Any,
+        objective: Objective,
+        *,
+        warm: Plan | None = None,
+        seed: int = 0,
+    ) -> Plan:
+        """See `Planner.plan`."""
+        return self._found(
+            Search(model, state, objective, horizon=self.horizon, low=self.low, high=self.high, warm=warm, seed=seed)
+        )
+
+    @abstractmethod
+    def _found(self, search: Search) -> Plan:
+        """What a decision comes to."""
 
 
 def per_action(name: str, value: PerAction, size: int) -> Float[Tensor, " {size}"]:
