@@ -14,9 +14,9 @@ from ivideo.config.given import KIND, Given, Tree, as_tree
 
 
 def settable(cls: Any) -> list[Field[Any]]:
-    """The fields that can be given: what a dataclass adds goes before what it inherits."""
-    own = get_annotations(cls)
-    return sorted((field for field in fields(cls) if field.init), key=lambda field: field.name not in own)
+    """The fields that can be given: at every level, what a dataclass adds goes before what it inherits."""
+    order = [name for owner in cls.__mro__ for name in get_annotations(owner)]
+    return sorted((field for field in fields(cls) if field.init), key=lambda field: order.index(field.name))
 
 
 def classes_of(hint: Any) -> list[Any]:

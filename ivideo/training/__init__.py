@@ -15,6 +15,7 @@
     engine, sharding   devices, processes, strategies      divergence   updates that are not finite
     share              who computes which batches          signals      stopping from outside
     progress           what a person sees                  lora         adapters on a frozen transformer
+    resumable          how a recipe starts its run
 """
 
 from ivideo.training.loop import fit

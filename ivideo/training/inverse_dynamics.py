@@ -17,7 +17,6 @@ from ivideo.episode import Batch
 from ivideo.evaluation.statistics import r2
 from ivideo.planning.inverse_dynamics import InverseDynamics, InverseDynamicsConfig
 from ivideo.regression import STRENGTHS, ridge
-from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, Episodes
 from ivideo.training.engine import check_accelerator
 from ivideo.training.loop import fit
@@ -25,13 +24,14 @@ from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig
 
 HEADLINE = ("loss", "held_out/r2", "held_out/r2_nearest")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InverseDynamicsTraining:
+class InverseDynamicsTraining(Resumable):
     """Train a network that recovers actions from pairs of frames."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -50,11 +50,6 @@ class InverseDynamicsTraining:
     pairs: int = 1000
     """Held-out pairs to measure on, and pairs to train on that the baselines know."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/inverse_dynamics")))
-    """Where the run lives."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         if self.data.mixture is not None or self.data.stride != 1:
@@ -90,9 +85,8 @@ def train_inverse_dynamics(
     settings: InverseDynamicsTraining, episodes: tuple[Episodes, Episodes] | None = None
 ) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    settings.start(settings.loop.seed)
     check_accelerator(settings.loop)
-    randomness.seed_all(settings.loop.seed)
     train, held = episodes or settings.data.open(settings.network.resolution)
     assert isinstance(train, EpisodeStore), "a mixture was refused"
     assert isinstance(held, EpisodeStore), "a mixture was refused"
@@ -112,8 +106,7 @@ def train_inverse_dynamics(
     network = InverseDynamics(settings.network, size).train()
     fit_scale(network, done(known))
     baselines = simple_guesses(known, seen)
-    stored = replace(settings, resume=False, overwrite=False)
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open() as run:
 
         def loss(batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
             return pair_loss(network, batch)

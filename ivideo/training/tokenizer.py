@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ivideo.config import parse
 from ivideo.data.sampler import numbered
-from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import reconstruct
@@ -18,7 +17,8 @@ from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig
 from ivideo.training.share import batches_per_update
 from ivideo.training.weights import start_tokenizer
 from tokenizer import TokenizerConfig, VideoTokenizer
@@ -29,7 +29,7 @@ HEADLINE = ("loss", "dynamics/psnr", "held_out/psnr", "held_out/copy_last")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerTraining:
+class TokenizerTraining(Resumable):
     """Train a video tokenizer, or fine-tune one with `--init`."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -49,15 +49,10 @@ class TokenizerTraining:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How evaluations look."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/tokenizer")))
-    """Where the run lives."""
     init: str | None = None
     """Trained weights to start from: a run, a folder, or a Hub id of a model."""
     freeze_codebooks: bool = False
     """Leave both codebooks as they are, so that codes keep their meaning for a transformer that reads them."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
 
 def main(argv: list[str]) -> int:
@@ -78,15 +73,13 @@ def main(argv: list[str]) -> int:
 
 def train_tokenizer(settings: TokenizerTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    settings.start(settings.loop.seed)
     check_accelerator(settings.loop)
-    randomness.seed_all(settings.loop.seed)
     tokenizer, migration = start_tokenizer(settings.tokenizer, settings.init)
     train, held = episodes or settings.data.open(settings.tokenizer.resolution)
     training = TokenizerObjective(settings, tokenizer, train)
     clips = settings.data.clips(held, settings.evaluation.clips, context=settings.tokenizer.context_frames)
-    stored = replace(settings, resume=False, overwrite=False)
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open() as run:
 
         def evaluate(step: int) -> Evaluation:
             return reconstruct(tokenizer, clips, settings.evaluation.pictures)

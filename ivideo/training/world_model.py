@@ -19,7 +19,6 @@ from ivideo.episode import Batch
 from ivideo.hub import find_tokenizer
 from ivideo.migration import Migration
 from ivideo.tokens import TokenBatch
-from ivideo.training import randomness
 from ivideo.training.dataset import DataConfig, Episodes, EvaluationConfig, model_inputs
 from ivideo.training.engine import check_accelerator
 from ivideo.training.held_out import dream
@@ -29,7 +28,8 @@ from ivideo.training.lora import LoRAConfig, adapt, merged
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
 from ivideo.training.process import is_first
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig
 from ivideo.training.share import batches_per_update
 from ivideo.training.token_cache import StoredTokens, TokenCache
 from ivideo.training.token_store import TokenKey, open_tokens
@@ -42,7 +42,7 @@ RANGED = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorldModelTraining:
+class WorldModelTraining(Resumable):
     """Train a world model on a trained tokenizer, or fine-tune one with `--init`."""
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -66,16 +66,11 @@ class WorldModelTraining:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """How evaluations look."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/world_model")))
-    """Where the run lives."""
     init: str | None = None
     """A world model to start from: a folder or a Hub id. It may lack the action projection or heads of this one."""
     lora: LoRAConfig | None = None
     """Train small adapters on the transformer of `init` instead of all its weights; they are merged where the model is
     saved as people load it."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         check_least(self, context_frames=1, token_cache=1, token_cache_refresh=1)
@@ -105,9 +100,8 @@ def main(argv: list[str]) -> int:
 
 def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Episodes] | None = None) -> FitResult:
     """Train as the settings say; `episodes`, to train on and held out, stand in for `settings.data`'s."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    settings.start(settings.loop.seed)
     check_accelerator(settings.loop)
-    randomness.seed_all(settings.loop.seed)
     (model, migration), loop = build(settings), settings.loop
     train, held = episodes or settings.data.open(model.tokenizer.config.resolution, transformer=True)
     check(settings, model, train)
@@ -120,8 +114,7 @@ def train_world_model(settings: WorldModelTraining, episodes: tuple[Episodes, Ep
     tokens = None if settings.token_store is None else stored_tokens(settings, model)
     windows = settings.data.sampler(train, loop.seed, **how)
     clips = settings.data.clips(held, settings.evaluation.clips, **how)
-    stored = replace(settings, resume=False, overwrite=False)
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open() as run:
 
         def evaluate(step: int) -> Evaluation:
             names = held.names if isinstance(held, MixedStore) else ()

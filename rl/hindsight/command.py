@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from ivideo.training import randomness
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig
 from rl.hindsight.chains import Chain, imagined, recorded
 from rl.hindsight.distance import Reductions
 from rl.hindsight.eyes import EyesConfig
@@ -50,7 +51,7 @@ Results = dict[str, dict[str, Interval]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HindsightTraining:
+class HindsightTraining(Resumable):
     """Chain instructions in the world model, and learn to reach what they came to; beside it, single ones alone."""
 
     world_model: str = "pushing_table"
@@ -87,10 +88,6 @@ class HindsightTraining:
     """Draws these goals; choose settings by another one than you report."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/rl/hindsight")))
     """Where the run lives: skills/, short/, imagined/ and recorded/ are runs in it."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the runs in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         check_least(self, short=1, long=1, least=1, most=self.least, actors=1, shrink=1, trials=1)
@@ -112,12 +109,12 @@ def main(argv: list[str]) -> int:
 
 def hindsight(settings: HindsightTraining) -> int:
     """Do all that the settings say; the exit status."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    settings.start(settings.loop.seed)
     model = WorldModel.from_pretrained(settings.world_model)
     check_fits(settings, model)
     folder, seed = settings.run.folder, settings.loop.seed
     folder.mkdir(parents=True, exist_ok=True)
-    save_config(replace(settings, resume=False, overwrite=False), folder / "config.yaml")
+    save_config(settings.stored(), folder / "config.yaml")
     short = recorded(settings.short, least=1, most=1, seed=seed, size=settings.size, noise=settings.noise)
     shape: dict[str, Any] = {"size": settings.size // settings.shrink, "eyes": settings.eyes}
     randomness.seed_all(seed)
@@ -238,8 +235,7 @@ def _fit(
         value: tuple[torch.Tensor, dict[str, torch.Tensor]] = batch.loss(learner)
         return value
 
-    config = replace(settings.run, folder=settings.run.folder / name)
-    with RunFolder(config, settings, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open(name) as run:
         assert isinstance(learner, nn.Module)
         result = fit(
             learner,

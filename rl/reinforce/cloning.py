@@ -1,6 +1,6 @@
 """`ivideo rl clone`: a policy that does what demonstrators did, and how many steps they needed from there."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from ivideo import Episode
 from ivideo.config import parse
 from ivideo.config.limits import check_least
-from ivideo.training import randomness
 from ivideo.training.loop import fit
 from ivideo.training.loop_config import LoopConfig
 from ivideo.training.optim import OptimizerConfig
 from ivideo.training.outcome import Evaluation, FitResult
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig
 from rl.reinforce.lessons import Lessons
 from rl.reinforce.network import SightConfig
 from rl.reinforce.policy import Policy, PolicyConfig
@@ -33,7 +33,7 @@ _LED = 1 << 21
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CloneTraining:
+class CloneTraining(Resumable):
     """Imitate demonstrations that succeed, and learn how many steps they had left."""
 
     task: str = "pushing_table"
@@ -65,11 +65,6 @@ class CloneTraining:
     evaluation_episodes: int = 50
     """Episodes in the task in an evaluation, the same in every one."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/rl/clone")))
-    """Where the run lives."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         check_least(
@@ -137,8 +132,7 @@ class Student(nn.Module):
 
 def clone(settings: CloneTraining) -> FitResult:
     """Train as the settings say."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
-    randomness.seed_all(settings.loop.seed)
+    settings.start(settings.loop.seed)
     task = open_task(settings.task, size=settings.size, options=settings.options)
     shown, further, held = shown_episodes(settings, task)
     seen, seed = settings.size // settings.shrink, settings.loop.seed
@@ -154,8 +148,6 @@ def clone(settings: CloneTraining) -> FitResult:
         count = settings.loop.batch_size
         return Homework(policy=lessons.drawn(count, seed, index), steps=steps.drawn(count, seed, -1 - index))
 
-    stored = replace(settings, resume=False, overwrite=False)
-
     def evaluate(step: int) -> Evaluation:
         figures = success_of(student.policy, task, settings.evaluation_episodes)
         told = agreement(student.steps, held, settings.shrink)
@@ -167,7 +159,7 @@ def clone(settings: CloneTraining) -> FitResult:
         }
         return Evaluation(figures=figures)
 
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open() as run:
         result = fit(
             student,
             student.loss,

@@ -1,6 +1,6 @@
 """`ivideo rl reinforce`: a cloned policy goes on learning in the world model."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,9 +10,9 @@ from ivideo import Episode, WorldModel, WorldModelEnv, open_episodes
 from ivideo.config import parse
 from ivideo.config.limits import check_least
 from ivideo.files import staged_folder
-from ivideo.training import randomness
 from ivideo.training.checkpoints import Checkpoint
-from ivideo.training.run import RunConfig, RunFolder, check_vacant
+from ivideo.training.resumable import Resumable
+from ivideo.training.run import RunConfig, RunFolder
 from ivideo.training.signals import StopSignals
 from rl.reinforce.imagined import first_frames, imagine, lived, world
 from rl.reinforce.learner import Learner, LearnerConfig
@@ -27,7 +27,7 @@ _LEARNING, _EVALUATION = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReinforceTraining:
+class ReinforceTraining(Resumable):
     """Go on learning in a world model, from the fall of the steps to go. Published settings where nothing is said."""
 
     policy: Path = Path("runs/rl/clone")
@@ -68,11 +68,6 @@ class ReinforceTraining:
     seed: int = 0
     """Decides beginnings, tokens, actions and batches."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/rl/reinforce")))
-    """Where the run lives."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         least = dict.fromkeys(("scripted", "actors", "horizon", "evaluate_every", "evaluation_episodes"), 1)
@@ -98,8 +93,7 @@ def main(argv: list[str]) -> int:
 
 def reinforce(settings: ReinforceTraining) -> int:
     """Train as the settings say; the exit status."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
-    randomness.seed_all(settings.seed)
+    settings.start(settings.seed)
     policy, steps = Policy.from_folder(settings.policy), StepsToGo.from_folder(settings.policy)
     model = WorldModel.from_pretrained(settings.world_model)
     size = model.tokenizer.config.resolution
@@ -110,8 +104,7 @@ def reinforce(settings: ReinforceTraining) -> int:
         starts = first_frames(starts, model.context_frames)
     env = world(model, starts, actors=settings.actors, horizon=settings.horizon)
     learner = Learner(policy, settings.learner, seed=settings.seed)
-    stored = replace(settings, resume=False, overwrite=False)
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite) as run:
+    with settings.open() as run:
         training = _Run(settings, env, learner, steps, task, run)
         found, notes = run.latest()
         if found is not None:

@@ -8,8 +8,6 @@ import torch
 from ivideo import Changes, Episode, WorldModel, adapt
 from ivideo.checkpoint import save
 from ivideo.config import parse
-from ivideo.training import randomness
-from ivideo.training.run import RunFolder, check_vacant
 from rl.drqv2 import DrQv2, DrQv2Config, DrQv2Settings
 from rl.drqv2.augmentation import PAD
 from rl.imagination.frame_replay import FrameReplay, ImaginedReplay
@@ -54,9 +52,8 @@ def mbpo(argv: list[str]) -> int:
 
 def train(settings: DrQv2Training) -> int:
     """Train as the settings say; the exit status."""
-    check_vacant(settings.run, resume=settings.resume, overwrite=settings.overwrite)
+    settings.start(settings.schedule.seed)
     schedule, device = settings.schedule, device_of(settings.schedule.device)
-    randomness.seed_all(schedule.seed)
     model = None
     size = 64
     if isinstance(settings, MBPOTraining):
@@ -68,8 +65,7 @@ def train(settings: DrQv2Training) -> int:
         check_learns(model, settings.learner)
     agent = DrQv2(agent_config(settings, task), device=device, seed=schedule.seed)
     shown = _shown(settings, task)
-    stored = replace(settings, resume=False, overwrite=False)
-    with RunFolder(settings.run, stored, resume=settings.resume, overwrite=settings.overwrite, further=_FURTHER) as run:
+    with settings.open(further=_FURTHER) as run:
         found, notes = run.latest()
         state = {} if found is None else found.state
         replay = _buffer(settings, run.path / "episodes", settings.capacity, int(state.get("written", 0)))
@@ -89,7 +85,6 @@ def train(settings: DrQv2Training) -> int:
             start=trainer.counters.steps,
             seconds=trainer.clock.total,
             headline=_HEADLINE,
-            tensorboard=settings.run.tensorboard,
         )
         for note in [*notes, *(f"{name} is damaged ({reason}) and left out" for name, reason in replay.damaged)]:
             records.say(note)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from ivideo.config.limits import check_least
+from ivideo.training.resumable import Resumable
 from ivideo.training.run import RunConfig
 from rl.drqv2 import DrQv2Settings
 from rl.imagination.learner import ModelLearnerConfig
@@ -79,7 +80,7 @@ class DemonstrationConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DrQv2Training:
+class DrQv2Training(Resumable):
     """Learn a task from pixels, model-free."""
 
     task: str = "pushing_table"
@@ -95,11 +96,6 @@ class DrQv2Training:
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
     """Episodes of somebody who can do it."""
     run: RunConfig = field(default_factory=lambda: RunConfig(folder=Path("runs/rl")))
-    """Where the run lives."""
-    resume: bool = False
-    """Go on with the run in the run's folder."""
-    overwrite: bool = False
-    """Delete the run in the run's folder and start anew."""
 
     def __post_init__(self) -> None:
         check_least(self, capacity=1)

@@ -274,6 +274,14 @@ class Heir(Shared):
     """How many."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeirOfHeir(Heir):
+    """What has more yet, and another view."""
+
+    depth: int = 2
+    camera: str = "side"
+
+
 def test_what_a_dataclass_adds_stands_before_what_it_inherits(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,3 +291,5 @@ def test_what_a_dataclass_adds_stands_before_what_it_inherits(
     assert said.index("How many.") < said.index("Which view.")
     save_config(Heir(), tmp_path / "heir.yaml")
     assert (tmp_path / "heir.yaml").read_text() == "rows: 8\ncamera: top\n"
+    save_config(HeirOfHeir(), tmp_path / "heir.yaml")
+    assert (tmp_path / "heir.yaml").read_text() == "depth: 2\ncamera: side\nrows: 8\n"

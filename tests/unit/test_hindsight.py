@@ -250,6 +250,7 @@ def test_a_run_leaves_networks_and_figures_and_goes_on(tmp_path: Path, capsys: p
     with pytest.raises(FileExistsError, match="--resume"):
         hindsight(common)
     assert hindsight([*common, "--resume=true"]) == 0
+    assert "settings differ" not in "".join(capsys.readouterr())
     assert json.loads((run / "results.json").read_text()) == told
 
 
