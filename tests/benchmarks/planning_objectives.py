@@ -4,6 +4,7 @@ python tests/benchmarks/planning_objectives.py agreement 50    candidates ranked
 python tests/benchmarks/planning_objectives.py position 16     trials by where the disc is, instead of by pixels
 python tests/benchmarks/planning_objectives.py position 16 1 2 the same, deciding before every action, two iterations
 python tests/benchmarks/planning_objectives.py contact MODEL.. how far imagined discs end from true ones, where touched
+python tests/benchmarks/planning_objectives.py drift MODEL..   the same by frames, in rollouts and behind true frames
 """
 
 import sys
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ivideo import WorldModel
+from ivideo.evaluation.measures.forcing import read
 from ivideo.evaluation.measures.objects import detect
 from ivideo.evaluation.statistics import bootstrap
 from ivideo.planning import (
@@ -111,6 +113,36 @@ def contact(names: list[str]) -> None:
             )
 
 
+def drift(names: list[str]) -> None:
+    """How far the imagined disc is from the true one at every frame: in a rollout, and a step behind true frames."""
+    for name in names:
+        model = WorldModel.from_pretrained(name)
+        apart: dict[str, list[Tensor]] = {}
+        for task in instances(24, goals="place", within=8, seed=1):
+            actions = coloured(16, torch.ones(8, 2), 2.0, torch.Generator().manual_seed(task.number)).clamp(-1, 1)
+            ways = [walk(task.start, row) for row in actions.tolist()]
+            true = torch.tensor([[each.disc for each in way] for way in ways])
+            touched = (true[:, -1] - torch.tensor(task.start.disc)).norm(dim=1) > 1.5
+            frames = torch.stack([TABLE.draw(way) for way in ways])
+            rolled = told = model.start(TABLE.draw([task.start]).expand(16, 1, -1, -1, -1))
+            off: dict[str, list[Tensor]] = {"rollout": [], "behind true frames": []}
+            for index in range(8):
+                rolled, far = model.step(rolled, actions[:, index])
+                _, near = model.step(told, actions[:, index])
+                for who, seen in zip(off, (far, near), strict=True):
+                    assert seen.frame is not None
+                    off[who].append((detect(seen.frame, DEFAULT_GOAL).positions[:, 1] - true[:, index]).norm(dim=1))
+                with torch.inference_mode():
+                    codes = model.tokenizer.encode_frames(frames[:, index, None], told.context)[:, 0]
+                told, _ = read(model, told, codes, actions[:, index])
+            for who, each in off.items():
+                for part, those in (("touched", touched), ("untouched", ~touched)):
+                    apart.setdefault(f"{part}, {who}", []).append(torch.stack(each, dim=1)[those])
+        for part, parts in apart.items():
+            found = torch.cat(parts)
+            print(f"{name}, {part}, {len(found)}:", *(f"{value:.2f}" for value in found.nanmean(dim=0).tolist()))
+
+
 def _near(goal: Tensor) -> Classified:
     place = detect(goal, DEFAULT_GOAL).positions[1]
     return Classified(
@@ -130,6 +162,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "contact":
         contact(sys.argv[2:])
+    elif sys.argv[1] == "drift":
+        drift(sys.argv[2:])
     else:
         loaded = ModelDynamics(model=WorldModel.from_pretrained("pushing_table"))
         {"agreement": agreement, "position": position}[sys.argv[1]](loaded, *map(int, sys.argv[2:]))

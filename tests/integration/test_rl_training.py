@@ -240,7 +240,7 @@ def test_a_world_model_of_other_actions_is_refused(tmp_path: Path) -> None:
 
 
 def test_both_recipes_of_a_task_differ_in_the_world_model_alone() -> None:
-    for task in ("metaworld", "pushing_table"):
+    for task in ("metaworld", "metaworld_small", "pushing_table"):
         free = parse(DrQv2Training, ["--config", f"rl/drqv2_{task}"], prog="")
         based = parse(MBPOTraining, ["--config", f"rl/mbpo_{task}"], prog="")
         for name in ("task", "options", "agent", "schedule", "demonstrations", "capacity"):
