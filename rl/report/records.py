@@ -41,7 +41,6 @@ class RunRecords:
         start: int = 0,
         seconds: float = 0.0,
         headline: Sequence[str] = HEADLINE,
-        tensorboard: bool = True,
         silent: bool = False,
     ) -> None:
         """Prepare to write; call it after `RunFolder.begin`.
@@ -52,7 +51,6 @@ class RunRecords:
             start: steps that are done already, where the run was taken up again.
             seconds: how long it took until then.
             headline: names of the figures in the progress line.
-            tensorboard: write events too, unless the folder's own settings say otherwise.
             silent: show no progress.
         """
         self.folder = folder
@@ -60,11 +58,10 @@ class RunRecords:
         self._start = start
         self._latest = start
         self._known, self._at = seconds, time.monotonic()
-        self._tensorboard = tensorboard and folder.config.tensorboard
         self._events: SummaryWriter | None = None
 
     def __enter__(self) -> Self:
-        if self._tensorboard:
+        if self.folder.config.tensorboard:
             self._write(self._open_events)
         self.progress_line.__enter__()
         return self
