@@ -39,8 +39,12 @@ class Bench:
     """Only the rows whose name contains this."""
     horizon: int = 3
     """Frames of a rollout or plan."""
+    batch: int = 4
+    """Environments of an MBPO rollout, each with its own context."""
     branches: int = 8
     """Candidates of a plan, which share one context."""
+    parts: int = 1
+    """Equal parts of an MBPO rollout or plan of which the released way does one, its time counted that often."""
     pairs: int = 5
     """Runs of either way, in turn."""
     device: str = "cpu"
@@ -59,7 +63,7 @@ class Bench:
     def __post_init__(self) -> None:
         if self.plot is not None and Path(self.plot).suffix not in (".png", ".svg"):
             raise ValueError(f"plot is {self.plot!r}; expected a file that ends in .png or .svg")
-        check_least(self, horizon=1, branches=1, pairs=1, threads=1)
+        check_least(self, horizon=1, batch=1, branches=1, parts=1, pairs=1, threads=1)
 
 
 def main(argv: list[str]) -> int:
@@ -76,14 +80,16 @@ def main(argv: list[str]) -> int:
         return _plot(model, wanted, Path(wanted.plot))
     if wanted.horizon > model.max_frames:
         raise ValueError(f"horizon is {wanted.horizon}; the released way ends after {model.max_frames} frames")
-    check_rollout(model, contexts=wanted.branches, branches=wanted.branches, frames=wanted.horizon)
+    most = max(wanted.batch, wanted.branches)
+    check_rollout(model, contexts=most, branches=most, frames=wanted.horizon)
     machine = Machine.measured(model.device)
     timings = []
     exact = wanted.precision == "float32"
     ways = Ways(model, wanted.precision)
     if wanted.graphs:
         FrameGraphs.of(ways.model)
-    for row in all_workloads(ways, wanted.only, horizon=wanted.horizon, branches=wanted.branches):
+    sizes = {"horizon": wanted.horizon, "batch": wanted.batch, "branches": wanted.branches, "parts": wanted.parts}
+    for row in all_workloads(ways, wanted.only, **sizes):
         print(f"{row.name}, {row.shape} ...", end="", flush=True)
         timings.append(measure(row, machine, pairs=wanted.pairs, exact=exact, device=model.device))
         print(f" {timings[-1].ratio:.1f} times as fast", flush=True)

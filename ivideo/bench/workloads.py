@@ -48,6 +48,8 @@ class Workload:
     ours: Way
     least: list[Work]
     """The stages that no exact way can do without."""
+    parts: int = 1
+    """Equal parts of which `reference` does the first rows alone."""
 
 
 class Ways:
@@ -64,19 +66,23 @@ class Ways:
         return self.reference.tokenizer, self.model.tokenizer
 
 
-def all_workloads(ways: Ways, only: str = "", *, horizon: int = 3, branches: int = 8) -> Iterator[Workload]:
+def all_workloads(
+    ways: Ways, only: str = "", *, horizon: int = 3, batch: int = 4, branches: int = 8, parts: int = 1
+) -> Iterator[Workload]:
     """Every row whose name contains `only`, each built when it is asked for, since some are large.
 
-    Rollouts are `horizon` frames long; plans have so many `branches`.
+    Rollouts are `horizon` frames long; MBPO's have so many rows (`batch`), plans so many `branches`. Of both the
+    released way does one of so many equal `parts`; ValueError where rows cannot be divided so.
     """
-    plan = partial(rollout, batch=branches, horizon=horizon, shared=True)
+    long = partial(rollout, horizon=horizon, parts=parts)
+    plan = partial(long, batch=branches, shared=True)
     rows: dict[str, list[Callable[..., Workload]]] = {
         "token step": [partial(token_step, batch=batch) for batch in (1, 8, 32)],
         "decoder": [partial(decode_frames, frames=frames) for frames in (2, 8)],
         "encoder": [partial(encode_clip, frames=10)],
         "interactive step": [partial(live_step, batch=1)],
         "MBPO frame": [partial(live_step, batch=4)],
-        "MBPO rollout": [partial(rollout, batch=4, horizon=horizon, shared=False, decode=True)],
+        "MBPO rollout": [partial(long, batch=batch, shared=False, decode=True)],
         "plan by pixels": [partial(plan, decode=True)],
         "plan by rewards": [partial(plan, decode=False)],
         "training step": [] if ways.precision == "int8" else [partial(training_step, batch=2, frames=10)],
@@ -178,12 +184,14 @@ def live_step(ways: Ways, *, name: str, batch: int) -> Workload:
     return Workload(name=name, shape=shape, frames=batch, reference=theirs, ours=ours, least=least)
 
 
-def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, decode: bool) -> Workload:
+def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, decode: bool, parts: int = 1) -> Workload:
     """Whole rollouts from context frames: each row from its own, or all from one as a planner's candidates."""
-    model, reference = ways.model, ways.reference
+    if batch % parts:
+        raise ValueError(f"{batch} rows cannot be divided into {parts} equal parts")
+    model, reference, rows = ways.model, ways.reference, batch // parts
     clip, actions = random_clip(model, 1 if shared else batch), random_actions(model, batch, horizon)
     with torch.inference_mode():
-        given = model.tokenizer.encode_context(clip).codes.expand(batch, -1, -1)
+        given = model.tokenizer.encode_context(clip[:rows]).codes.expand(rows, -1, -1)
 
     def ours() -> dict[str, Tensor]:
         state = model.start(clip)
@@ -196,8 +204,8 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
 
     def theirs() -> dict[str, Tensor]:
         dummies = 1 if shared else clip.shape[1]
-        context = reference.tokenize(clip.expand(batch, *clip.shape[1:]), dummies)
-        codes = reference.rollout(given, actions)  # `context` may differ by a tie, after which all would differ
+        context = reference.tokenize(clip[:rows].expand(rows, *clip.shape[1:]), dummies)
+        codes = reference.rollout(given, actions[:rows])  # `context` may differ by a tie, after which all would differ
         made = {"context": context, "codes": codes}
         return made | ({"pixels": reference.decode(given, codes, whole=shared)} if decode else {})
 
@@ -207,7 +215,10 @@ def rollout(ways: Ways, *, name: str, batch: int, horizon: int, shared: bool, de
     least += [costs.decode(batch * horizon)] if decode else []
     kind = "one context" if shared else "own contexts"
     shape = f"B={batch}, H={horizon}, {kind}, {'pixels' if decode else 'no pixels'}"
-    return Workload(name=name, shape=shape, frames=batch * horizon, reference=theirs, ours=ours, least=least)
+    shape += f", {rows} rows x {parts}" if parts > 1 else ""
+    return Workload(
+        name=name, shape=shape, frames=batch * horizon, reference=theirs, ours=ours, least=least, parts=parts
+    )
 
 
 def training_step(ways: Ways, *, name: str, batch: int, frames: int) -> Workload:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def test_both_ways_agree_on_every_row(model: WorldModel) -> None:
     for row in rows:
         agree(row, row.reference(), row.ours())
         agree(row, row.reference(), row.ours())  # live rows go on from where they are
+
+
+@pytest.mark.parametrize("only", ["MBPO rollout", "plan by pixels"])
+def test_the_released_way_by_parts(model: WorldModel, only: str) -> None:
+    (row,) = all_workloads(Ways(model), only, batch=6, branches=6, parts=3)
+    theirs, ours = row.reference(), row.ours()
+    assert {name: len(value) for name, value in theirs.items() if name != "context"} == {"codes": 2, "pixels": 2}
+    assert len(ours["codes"]) == len(ours["pixels"]) == 6
+    assert "2 rows x 3" in row.shape
+    agree(row, theirs, ours)
+    assert apart(theirs, ours)["codes"] == 0
+    theirs["codes"] = theirs["codes"].flip(0) + 1
+    with pytest.raises(ArithmeticError, match="codes differ"):
+        agree(row, theirs, ours)
+    with pytest.raises(ValueError, match="6 rows cannot be divided into 4 equal parts"):
+        list(all_workloads(Ways(model), only, batch=6, branches=6, parts=4))
 
 
 def test_a_wrong_result_is_no_result(model: WorldModel) -> None:
@@ -110,6 +127,8 @@ def test_figures_of_a_row() -> None:
     assert timing.ratio > 2
     assert timing.reference_s > timing.ours_s > 0
     assert timing.share == pytest.approx(0.003 * timing.frames_per_s / 2)
+    often = measure(replace(row, parts=100), SLOW, pairs=3)
+    assert often.ratio > 20 * timing.ratio
 
 
 def test_only_the_released_architecture_has_a_reference() -> None:
