@@ -27,7 +27,7 @@ from tokenizer import FrameCodes, VideoTokenizer
 from transformer import Sampling, Transformer
 
 Precision: TypeAlias = Literal["float32", "bfloat16", "int8"]
-"""How the transformer's weights are held; what they are multiplied with is rounded alike, sums are not."""
+"""In what layers multiply: their weights and what these are multiplied with are rounded, sums are not."""
 
 
 class WorldModel(nn.Module):
@@ -89,14 +89,17 @@ class WorldModel(nn.Module):
         return next(self.parameters()).device
 
     def reduce(self, precision: Precision) -> "WorldModel":
-        """This very model, its transformer's weights held in fewer bits from now on; no training after that.
+        """This very model, computing in fewer bits from now on; no training after that.
 
-        docs/performance.md has the gain and the price. The tokenizer stays: on a CPU, it is faster in float32.
+        The transformer's linear layers hold their weights in them. The tokenizer's convolutions keep theirs, and use
+        what a CPU has for fewer bits; codes and pixels change with it. docs/performance.md has the gain and the price.
         """
         if precision not in get_args(Precision):
             raise ValueError(f"precision is {precision!r}; expected one of {', '.join(get_args(Precision))}")
         if precision != "float32":
-            self.transformer.reduce({"bfloat16": torch.bfloat16, "int8": torch.int8}[precision])
+            dtype = {"bfloat16": torch.bfloat16, "int8": torch.int8}[precision]
+            self.transformer.reduce(dtype)
+            self.tokenizer.reduce(dtype)
         return self
 
     def state_ranges(self, actions: Mapping[str, Float[Tensor, "n a"]]) -> None:
@@ -278,7 +281,7 @@ class WorldModel(nn.Module):
     ) -> "WorldModel":
         """A model from a folder or a Hugging Face Hub id, in the released layout or ours; see `ivideo.checkpoint`.
 
-        `dtype` computes everything in another type; `precision` stores the transformer's weights in it, see `reduce`.
+        `dtype` computes everything in another type; `precision` rounds what layers multiply, see `reduce`.
         Strict: a missing, extra or misshapen tensor is a ValueError that names it. Pickles are refused.
         """
         hub.check_device(device)

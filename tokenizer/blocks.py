@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .codes import KeysValues
 from .config import TokenizerConfig
 from .convolution import Convolution
+from .reduced import Reducible, ReducibleConv2d, ReducibleLinear
 
 NORM_EPS = 1e-6
 ATTENTION_NORM_EPS = 1e-5  # the released cross-attention differs from everything around it
@@ -33,7 +34,7 @@ class ResidualBlock(nn.Module):
         self.norm2 = group_norm(groups, channels_out)
         self.conv2 = Convolution(channels_out, channels_out)
         if channels_in != channels_out:
-            self.conv_shortcut = nn.Conv2d(channels_in, channels_out, 1)
+            self.conv_shortcut = ReducibleConv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "b d_in h w"]) -> Float[Tensor, "b d_out h w"]:
         fresh = not torch.is_grad_enabled()  # no gradient asks for what a norm gave, so its memory is taken over
@@ -48,10 +49,10 @@ class SelfAttention(nn.Module):
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.group_norm = group_norm(groups, channels)
-        self.to_q = nn.Linear(channels, channels)
-        self.to_k = nn.Linear(channels, channels)
-        self.to_v = nn.Linear(channels, channels)
-        self.to_out = nn.Sequential(nn.Linear(channels, channels))
+        self.to_q = ReducibleLinear(channels, channels)
+        self.to_k = ReducibleLinear(channels, channels)
+        self.to_v = ReducibleLinear(channels, channels)
+        self.to_out = nn.Sequential(ReducibleLinear(channels, channels))
 
     def forward(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
         tokens = rearrange(self.group_norm(x), "b d h w -> b (h w) d")
@@ -65,7 +66,7 @@ class Downsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+        self.conv = ReducibleConv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h2 w2"]:
         out: Tensor = self.conv(F.pad(x, (0, 1, 0, 1)))
@@ -128,24 +129,23 @@ class MidBlock(nn.Module):
         return x
 
 
-class Projections(nn.Module):
+class Projections(Reducible):
     """Query, key and value projections stacked in one matrix, and the projection of their result."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.in_proj_weight = nn.Parameter(torch.empty(3 * channels, channels))
         self.in_proj_bias = nn.Parameter(torch.zeros(3 * channels))
-        self.out_proj = nn.Linear(channels, channels)
+        self.out_proj = ReducibleLinear(channels, channels)
         nn.init.xavier_uniform_(self.in_proj_weight)
         nn.init.zeros_(self.out_proj.bias)
 
     def query(self, x: Tensor) -> Tensor:
-        width = x.shape[-1]
-        return F.linear(x, self.in_proj_weight[:width], self.in_proj_bias[:width])
+        return self.linear(x, self.in_proj_weight, self.in_proj_bias, slice(None, x.shape[-1]))
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        width = x.shape[-1]
-        key, value = F.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+        both = self.linear(x, self.in_proj_weight, self.in_proj_bias, slice(x.shape[-1], None))
+        key, value = both.chunk(2, dim=-1)
         return key, value
 
 

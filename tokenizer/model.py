@@ -14,6 +14,7 @@ from .conditional import ConditionalDecoder, ConditionalEncoder
 from .config import TokenizerConfig
 from .elastic import refit
 from .quantize import Quantized, build_quantizer
+from .reduced import Reducible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +149,12 @@ class VideoTokenizer(nn.Module):
             context_vq_loss=context_codes.loss,
             dynamics_vq_loss=frame_codes.loss,
         )
+
+    def reduce(self, dtype: torch.dtype) -> None:
+        """Have layers multiply in bfloat16 or int8 where nothing is learned and the processor can; see `reduced`."""
+        for module in self.modules():
+            if isinstance(module, Reducible):
+                module.reduced = dtype
 
     def with_context_frames(self, frames: int) -> "VideoTokenizer":
         """A copy for clips that start with fewer context frames: the same weights, the last key positions."""

@@ -27,6 +27,8 @@ STEP = 4
 _WINDOW = STEP + 2
 _TILES = 128
 """Windows that are transformed at once: what lies in between then stays in the processor's cache."""
+TAPS_OF_DOUBLED = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)
+"""Along an axis on which pixels were repeated: which of three taps two pixels meet, for even outputs and for odd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def plain() -> Transforms:
 def doubling() -> Transforms:
     """Of the same after pixels were repeated: 8 outputs from 6 inputs by 10 products."""
     inputs, taps, outputs = _minimal_filtering(STEP, 2, (0, 1, -1, 2))
-    even, odd = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)
+    even, odd = TAPS_OF_DOUBLED
     both = torch.zeros(2 * STEP, 2 * len(taps), dtype=torch.float64)
     both[0::2, : len(taps)] = both[1::2, len(taps) :] = outputs
     windows = torch.cat([F.pad(inputs, (0, 1)), F.pad(inputs, (1, 0))])  # odd outputs look one input further

@@ -34,7 +34,7 @@ class Bench:
     size: Literal["nano", "base"] = "nano"
     """Random weights in the sizes of the released 64 px model (base), or small ones that take a minute (nano)."""
     precision: Precision = "float32"
-    """How our transformer's weights are held; with fewer bits, results are not the same and their distance is told."""
+    """In what our layers multiply; in fewer bits, results are not the same and their distance is told."""
     only: str = ""
     """Only the rows whose name contains this."""
     horizon: int = 3

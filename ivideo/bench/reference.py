@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig
 from ivideo.rollout import pixels
 from ivideo.world_model import WorldModel
 from tokenizer import FrameCodes
-from tokenizer.convolution import Convolution
+from tokenizer.reduced import Reducible
 from transformer.checkpoint import llama_state_dict
 
 
@@ -36,7 +36,7 @@ class Reference:
         self.model = model
         self.tokenizer = copy.deepcopy(model.tokenizer)
         for module in self.tokenizer.modules():
-            if isinstance(module, Convolution):
+            if isinstance(module, Reducible):
                 module.direct = True
         config = LlamaConfig(**model.transformer.config.to_llama())
         with torch.device("meta"):

@@ -77,7 +77,7 @@ class Evaluation(Protocol):
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     precision: Precision = "float32"
-    """How the transformer's weights are held; bfloat16 and int8 make large ones faster and less exact."""
+    """In what the model's layers multiply; bfloat16 and int8 make large models faster and less exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from ivideo.world_model import Precision, WorldModel
 
 
 def model_identity(name: str, model: WorldModel, precision: Precision) -> dict[str, Any]:
-    """A model's name, the hash of its settings and weights, its size, and how its weights are held."""
+    """A model's name, the hash of its settings and weights, its size, and in what its layers multiply."""
     return {
         "name": name,
         "sha256": fingerprint(model),

@@ -74,7 +74,7 @@ class Judging:
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     precision: Precision = "float32"
-    """How the transformer's weights are held."""
+    """In what the model's layers multiply."""
 
     def __post_init__(self) -> None:
         check_least(self, scenes=1, first=0, repeats=1, seed=0, videos=0, at_once=1)

@@ -88,7 +88,7 @@ class Planning:
     device: str = "cpu"
     """Where to compute, such as cpu or cuda."""
     precision: Precision = "float32"
-    """How the transformer's weights are held."""
+    """In what the model's layers multiply."""
 
     def __post_init__(self) -> None:
         check_least(self, instances=1, seed=0, every=1, idle=0, videos=0)

@@ -103,4 +103,4 @@ def test_training_mode_keeps_nothing() -> None:
     layer, x = Convolution(64, 64).train(), torch.randn(1, 64, 16, 16)
     with torch.no_grad():
         layer(x)
-    assert not layer._evaluated
+    assert not layer._kept

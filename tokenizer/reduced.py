@@ -1,0 +1,164 @@
+"""Layers that compute in fewer bits where nothing is learned: bfloat16, or whole numbers of 8 bits.
+
+Inputs and weights are rounded then; sums and what comes out are not, and the weights themselves stay as they are. In
+whole numbers every output channel of a weight has a unit of its own, and so has every row of a batch (every token,
+where a layer maps tokens), so that no row depends on another.
+"""
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+_LARGEST, _ZERO = 127, 128
+"""Largest whole number of 8 bits with a sign, and what stands for zero where there is none."""
+
+
+class Reducible(nn.Module):
+    """What may be told to compute in fewer bits, in evaluation on a CPU that has instructions for them.
+
+    What a faster way makes of a weight is kept until the weight changes. Not every optimizer tells the weight's version
+    of its changes, so that any pass with gradients has to drop it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.direct = False
+        """Whether to leave faster ways alone, for comparison."""
+        self.reduced: torch.dtype | None = None
+        """In what to multiply where that can be: bfloat16, int8, or like the weight."""
+        self._kept: dict[Hashable, tuple[Tensor, ...]] = {}
+        self._source: tuple[Tensor, int] | None = None
+
+    def reduces(self, x: Tensor) -> bool:
+        """Whether to compute in fewer bits: told to, nothing is learned, and the processor can."""
+        if self.reduced is None or not self.evaluates(x):
+            return False
+        if self.reduced == torch.int8:
+            return torch.cpu._is_vnni_supported()
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+    def evaluates(self, x: Tensor) -> bool:
+        """Whether nothing is learned, on a CPU, in the type that weights are stored in."""
+        return (
+            not self.direct
+            and x.device.type == "cpu"
+            and x.dtype == torch.float32
+            and not self.training
+            and not torch.is_grad_enabled()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+    def kept(self, kind: Hashable, weight: Tensor, make: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What a way of computing reads in the weight's place and beside it, made at the first use."""
+        weight = weight.detach()
+        version = 0 if weight.is_inference() else weight._version
+        # Holding on to the weight that was read keeps another one from appearing at its address.
+        if self._source is None or (self._source[0].data_ptr(), self._source[1]) != (weight.data_ptr(), version):
+            self._kept, self._source = {}, (weight, version)
+        if kind not in self._kept:
+            self._kept[kind] = make(weight)
+        return self._kept[kind]
+
+    def drop(self) -> None:
+        """Forget what was made of the weight if it may be about to change."""
+        if torch.is_grad_enabled():
+            self._kept.clear()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_kept": {}, "_source": None}  # a packed weight can be neither copied nor pickled
+
+    def linear(
+        self, x: Float[Tensor, "*b i"], weight: Float[Tensor, "n i"], bias: Float[Tensor, " n"], rows: slice
+    ) -> Float[Tensor, "*b o"]:
+        """`W x + b` by the wanted rows of a weight, in fewer bits where that is asked for."""
+        if not self.reduces(x):
+            self.drop()
+            return F.linear(x, weight[rows], bias[rows])
+        dtype = self.reduced
+        assert dtype is not None
+
+        def make(weight: Tensor) -> tuple[Tensor, ...]:
+            weight, offset = weight[rows], bias.detach()[rows]
+            if dtype == torch.bfloat16:
+                return weight.to(dtype), offset.to(dtype)
+            whole, scale = _whole_weight(weight)
+            packed = torch.ops.onednn.qlinear_prepack(whole, None)
+            return packed, offset, scale, torch.zeros(len(scale), dtype=torch.long)
+
+        weight, bias, *scales = self.kept((dtype, rows.start, rows.stop), weight, make)
+        if dtype == torch.bfloat16:
+            return F.linear(x.to(dtype), weight, bias).float()
+        whole, unit = _whole(x.reshape(-1, x.shape[-1]), (1,))
+        out: Tensor = torch.ops.onednn.qlinear_pointwise(
+            whole, 1.0, _ZERO, weight, *scales, None, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return out.mul_(unit).add_(bias).view(*x.shape[:-1], -1)
+
+
+class ReducibleLinear(nn.Linear, Reducible):
+    """A linear layer with a bias that may compute in fewer bits."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+
+    def forward(self, x: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
+        return self.linear(x, self.weight, self.bias, slice(None))
+
+
+class ReducibleConv2d(nn.Conv2d, Reducible):
+    """A convolution that may compute in fewer bits."""
+
+    bias: Tensor
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(channels_in, channels_out, kernel, stride=stride, padding=padding)
+
+    def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+        if self.reduces(x):
+            return self.in_fewer_bits(x)
+        self.drop()
+        return super().forward(x)
+
+    def in_fewer_bits(
+        self, x: Float[Tensor, "b c_in h w"], form: Callable[[Tensor], Tensor] | None = None
+    ) -> Float[Tensor, "b c_out2 h2 w2"]:
+        """In the `reduced` type, perhaps by another `form` of the filter, of several times the output channels."""
+        geometry: tuple[Any, Any, Any] = (self.stride, self.padding, self.dilation)
+        dtype = self.reduced
+        assert dtype is not None
+
+        def make(weight: Tensor) -> tuple[Tensor, ...]:
+            weight = weight if form is None else form(weight)
+            bias = self.bias.detach().repeat(len(weight) // self.out_channels)
+            if dtype == torch.bfloat16:
+                return weight.to(dtype, memory_format=torch.channels_last), bias.to(dtype)
+            whole, scale = _whole_weight(weight)
+            packed = torch.ops.onednn.qconv_prepack(whole, scale, 1.0, _ZERO, *geometry, 1, None)
+            return packed, bias[:, None, None], scale, torch.zeros(len(scale), dtype=torch.long)
+
+        weight, bias, *scales = self.kept((dtype, form), self.weight, make)
+        if dtype == torch.bfloat16:
+            x = x.to(dtype, memory_format=torch.channels_last)
+            return F.conv2d(x, weight, bias, *geometry).float()
+        whole, unit = _whole(x.contiguous(memory_format=torch.channels_last), (1, 2, 3))
+        out: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            whole, 1.0, _ZERO, weight, *scales, None, *geometry, 1, 1.0, 0, torch.float32, "none", [], ""
+        )
+        return out.mul_(unit).add_(bias)
+
+
+def _whole(x: Tensor, dims: tuple[int, ...]) -> tuple[UInt8[Tensor, "..."], Float[Tensor, "..."]]:
+    """Whole numbers that stand for `x` times a unit, which is one over `dims`, with 128 for zero."""
+    unit = torch.maximum(x.amax(dims, keepdim=True), -x.amin(dims, keepdim=True))
+    unit = unit.div_(_LARGEST).clamp_(min=torch.finfo(x.dtype).tiny)
+    return (x * (1 / unit)).add_(_ZERO + 0.5).to(torch.uint8), unit
+
+
+def _whole_weight(weight: Float[Tensor, "o ..."]) -> tuple[Tensor, Float[Tensor, " o"]]:
+    """A weight in whole numbers and the unit of each output channel."""
+    scale = weight.abs().flatten(1).amax(dim=1).div_(_LARGEST).clamp_(min=torch.finfo(weight.dtype).tiny)
+    return (weight / scale.view(-1, *[1] * (weight.ndim - 1))).round_().to(torch.int8), scale
