@@ -46,7 +46,7 @@ class Convolution(ReducibleConv2d):
         return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
     def _filtered(self, x: Tensor, kind: Kind) -> Tensor:
-        (weight,) = self.kept(kind, self.weight, lambda weight: (kind().weight(weight),))
+        weight = self.kept(kind, self.weight, lambda weight: winograd.packed(kind().weight(weight)))
         return winograd.convolve(x, weight, self.bias, kind())
 
     def _pays(self, x: Tensor, kind: Kind) -> bool:

@@ -1,6 +1,6 @@
-"""Layers that compute in fewer bits where nothing is learned: bfloat16, or whole numbers of 8 bits.
+"""Layers that cost less where nothing is learned: from packed weights, in bfloat16, or in whole numbers of 8 bits.
 
-Inputs and weights are rounded then; sums and what comes out are not, and the weights themselves stay as they are. In
+With fewer bits, inputs and weights are rounded then; sums and what comes out are not, and the weights themselves stay as they are. In
 whole numbers every output channel of a weight has a unit of its own, and so has every row of a batch (every token,
 where a layer maps tokens), so that no row depends on another.
 """
@@ -15,10 +15,14 @@ from torch import Tensor, nn
 
 _LARGEST, _ZERO = 127, 128
 """Largest whole number of 8 bits with a sign, and what stands for zero where there is none."""
+_SMALLEST = 2**17
+"""Smaller weights are read as they are in float32, since the call costs more than it saves."""
+_TUNED_FOR = 256
+"""Tokens that weights are packed for; what results is as good for any other number."""
 
 
 class Reducible(nn.Module):
-    """What may be told to compute in fewer bits, in evaluation on a CPU that has instructions for them.
+    """What may be told to compute in fewer bits (`reduced`), in evaluation on a CPU that has instructions for them.
 
     What a faster way makes of a weight is kept until the weight changes. Not every optimizer tells the weight's version
     of its changes, so that any pass with gradients has to drop it.
@@ -74,29 +78,25 @@ class Reducible(nn.Module):
     def linear(
         self, x: Float[Tensor, "*b i"], weight: Float[Tensor, "n i"], bias: Float[Tensor, " n"], rows: slice
     ) -> Float[Tensor, "*b o"]:
-        """`W x + b` by the wanted rows of a weight, in fewer bits where that is asked for."""
-        if not self.reduces(x):
+        """`W x + b` by the wanted rows of a weight: in evaluation from a packed copy, perhaps in fewer bits."""
+        dtype = self.reduced if self.reduces(x) else torch.float32
+        pays = dtype != torch.float32 or (weight.numel() >= _SMALLEST and torch.backends.mkldnn.is_available())
+        if not (pays and self.evaluates(x)):
             self.drop()
             return F.linear(x, weight[rows], bias[rows])
-        dtype = self.reduced
-        assert dtype is not None
 
         def make(weight: Tensor) -> tuple[Tensor, ...]:
-            weight, offset = weight[rows], bias.detach()[rows]
+            part, offset = weight[rows], bias.detach()[rows]
+            if dtype == torch.float32:
+                return torch.ops.mkldnn._reorder_linear_weight(part, _TUNED_FOR), offset
             if dtype == torch.bfloat16:
-                return weight.to(dtype), offset.to(dtype)
-            whole, scale = _whole_weight(weight)
+                return part.to(dtype), offset.to(dtype)
+            whole, scale = _whole_weight(part)
             packed = torch.ops.onednn.qlinear_prepack(whole, None)
             return packed, offset, scale, torch.zeros(len(scale), dtype=torch.long)
 
-        weight, bias, *scales = self.kept((dtype, rows.start, rows.stop), weight, make)
-        if dtype == torch.bfloat16:
-            return F.linear(x.to(dtype), weight, bias).float()
-        whole, unit = _whole(x.reshape(-1, x.shape[-1]), (1,))
-        out: Tensor = torch.ops.onednn.qlinear_pointwise(
-            whole, 1.0, _ZERO, weight, *scales, None, 1.0, 0, torch.float32, "none", [], ""
-        )
-        return out.mul_(unit).add_(bias).view(*x.shape[:-1], -1)
+        tokens, made = x.reshape(-1, x.shape[-1]), self.kept((dtype, rows.start, rows.stop), weight, make)
+        return _product(tokens, *made).view(*x.shape[:-1], -1)
 
 
 class ReducibleLinear(nn.Linear, Reducible):
@@ -118,6 +118,9 @@ class ReducibleConv2d(nn.Conv2d, Reducible):
         super().__init__(channels_in, channels_out, kernel, stride=stride, padding=padding)
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
+        if self.kernel_size == (1, 1) and self.evaluates(x):
+            pixels = self.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias, slice(None))
+            return pixels.permute(0, 3, 1, 2)
         if self.reduces(x):
             return self.in_fewer_bits(x)
         self.drop()
@@ -149,6 +152,20 @@ class ReducibleConv2d(nn.Conv2d, Reducible):
             whole, 1.0, _ZERO, weight, *scales, None, *geometry, 1, 1.0, 0, torch.float32, "none", [], ""
         )
         return out.mul_(unit).add_(bias)
+
+
+def _product(x: Float[Tensor, "n i"], weight: Tensor, bias: Tensor, *scales: Tensor) -> Float[Tensor, "n o"]:
+    """`W x + b` by what `Reducible.linear` keeps."""
+    if bias.dtype == torch.bfloat16:
+        return F.linear(x.to(bias.dtype), weight, bias).float()
+    if not scales:
+        out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
+    whole, unit = _whole(x, (1,))
+    out = torch.ops.onednn.qlinear_pointwise(
+        whole, 1.0, _ZERO, weight, *scales, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return out.mul_(unit).add_(bias)
 
 
 def _whole(x: Tensor, dims: tuple[int, ...]) -> tuple[UInt8[Tensor, "..."], Float[Tensor, "..."]]:

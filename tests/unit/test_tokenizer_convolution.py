@@ -28,13 +28,13 @@ def test_both_kinds_equal_the_direct_convolution(
     layer, x = Convolution(64, 72), torch.randn(batch, 64, *size).to(memory_format=memory_format)
     weight = layer.weight.detach()
     for kind, doubled in ((winograd.plain(), False), (winograd.doubling(), True)):
-        fast = winograd.convolve(x, kind.weight(weight), layer.bias, kind)
+        fast = winograd.convolve(x, winograd.packed(kind.weight(weight)), layer.bias, kind)
         torch.testing.assert_close(fast.double(), direct(layer, x, doubled=doubled), rtol=0, atol=3e-5)
 
 
 def test_a_filter_without_bias() -> None:
     x, weight = torch.randn(1, 3, 8, 8), torch.randn(5, 3, 3, 3)
-    fast = winograd.convolve(x, winograd.plain().weight(weight), None, winograd.plain())
+    fast = winograd.convolve(x, winograd.packed(winograd.plain().weight(weight)), None, winograd.plain())
     torch.testing.assert_close(fast, F.conv2d(x, weight, padding=1), rtol=0, atol=1e-4)
 
 
@@ -44,7 +44,7 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     convolve = winograd.convolve
 
-    def recorded(x: Tensor, weight: Tensor, bias: Tensor | None, transforms: winograd.Transforms) -> Tensor:
+    def recorded(x: Tensor, weight: tuple[Tensor, ...], bias: Tensor | None, transforms: winograd.Transforms) -> Tensor:
         calls.append("plain" if transforms is winograd.plain() else "doubling")
         return convolve(x, weight, bias, transforms)
 
