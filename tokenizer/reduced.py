@@ -1,8 +1,8 @@
 """Layers that cost less where nothing is learned: from packed weights, in bfloat16, or in whole numbers of 8 bits.
 
-With fewer bits, inputs and weights are rounded then; sums and what comes out are not, and the weights themselves stay as they are. In
-whole numbers every output channel of a weight has a unit of its own, and so has every row of a batch (every token,
-where a layer maps tokens), so that no row depends on another.
+With fewer bits, inputs and weights are rounded; sums and what comes out are not, and the weights themselves stay as
+they are. In whole numbers every output channel of a weight has a unit of its own, and so has every row of a batch
+(every token, where a layer maps tokens), so that no row depends on another.
 """
 
 from collections.abc import Callable, Hashable
