@@ -43,7 +43,7 @@ class Reducible(nn.Module):
             return False
         if self.reduced == torch.int8:
             return torch.cpu._is_vnni_supported()
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
     def evaluates(self, x: Tensor) -> bool:
         """Whether nothing is learned, on a CPU, in the type that weights are stored in."""
@@ -86,17 +86,15 @@ class Reducible(nn.Module):
             return F.linear(x, weight[rows], bias[rows])
 
         def make(weight: Tensor) -> tuple[Tensor, ...]:
-            part, offset = weight[rows], bias.detach()[rows]
             if dtype == torch.float32:
-                return torch.ops.mkldnn._reorder_linear_weight(part, _TUNED_FOR), offset
+                return (torch.ops.mkldnn._reorder_linear_weight(weight[rows], _TUNED_FOR),)
             if dtype == torch.bfloat16:
-                return part.to(dtype), offset.to(dtype)
-            whole, scale = _whole_weight(part)
-            packed = torch.ops.onednn.qlinear_prepack(whole, None)
-            return packed, offset, scale, torch.zeros(len(scale), dtype=torch.long)
+                return (weight[rows].to(dtype),)
+            whole, *units = _whole_weight(weight[rows])
+            return torch.ops.onednn.qlinear_prepack(whole, None), *units
 
-        tokens, made = x.reshape(-1, x.shape[-1]), self.kept((dtype, rows.start, rows.stop), weight, make)
-        return _product(tokens, *made).view(*x.shape[:-1], -1)
+        made = self.kept((dtype, rows.start, rows.stop), weight, make)
+        return _product(x.reshape(-1, x.shape[-1]), bias[rows], *made).view(*x.shape[:-1], -1)
 
 
 class ReducibleLinear(nn.Linear, Reducible):
@@ -136,34 +134,33 @@ class ReducibleConv2d(nn.Conv2d, Reducible):
 
         def make(weight: Tensor) -> tuple[Tensor, ...]:
             weight = weight if form is None else form(weight)
-            bias = self.bias.detach().repeat(len(weight) // self.out_channels)
             if dtype == torch.bfloat16:
-                return weight.to(dtype, memory_format=torch.channels_last), bias.to(dtype)
-            whole, scale = _whole_weight(weight)
-            packed = torch.ops.onednn.qconv_prepack(whole, scale, 1.0, _ZERO, *geometry, 1, None)
-            return packed, bias[:, None, None], scale, torch.zeros(len(scale), dtype=torch.long)
+                return (weight.to(dtype, memory_format=torch.channels_last),)
+            whole, *units = _whole_weight(weight)
+            return torch.ops.onednn.qconv_prepack(whole, units[0], 1.0, _ZERO, *geometry, 1, None), *units
 
-        weight, bias, *scales = self.kept((dtype, form), self.weight, make)
+        weight, *units = self.kept((dtype, form), self.weight, make)
+        bias = self.bias.repeat(weight.shape[0] // self.out_channels)
         if dtype == torch.bfloat16:
             x = x.to(dtype, memory_format=torch.channels_last)
-            return F.conv2d(x, weight, bias, *geometry).float()
+            return F.conv2d(x, weight, bias.to(dtype), *geometry).float()
         whole, unit = _whole(x.contiguous(memory_format=torch.channels_last), (1, 2, 3))
         out: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            whole, 1.0, _ZERO, weight, *scales, None, *geometry, 1, 1.0, 0, torch.float32, "none", [], ""
+            whole, 1.0, _ZERO, weight, *units, None, *geometry, 1, 1.0, 0, torch.float32, "none", [], ""
         )
-        return out.mul_(unit).add_(bias)
+        return out.mul_(unit).add_(bias[:, None, None])
 
 
-def _product(x: Float[Tensor, "n i"], weight: Tensor, bias: Tensor, *scales: Tensor) -> Float[Tensor, "n o"]:
+def _product(x: Float[Tensor, "n i"], bias: Tensor, weight: Tensor, *units: Tensor) -> Float[Tensor, "n o"]:
     """`W x + b` by what `Reducible.linear` keeps."""
-    if bias.dtype == torch.bfloat16:
-        return F.linear(x.to(bias.dtype), weight, bias).float()
-    if not scales:
+    if weight.dtype == torch.bfloat16:
+        return F.linear(x.to(weight.dtype), weight, bias.to(weight.dtype)).float()
+    if not units:
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out
     whole, unit = _whole(x, (1,))
     out = torch.ops.onednn.qlinear_pointwise(
-        whole, 1.0, _ZERO, weight, *scales, None, 1.0, 0, torch.float32, "none", [], ""
+        whole, 1.0, _ZERO, weight, *units, None, 1.0, 0, torch.float32, "none", [], ""
     )
     return out.mul_(unit).add_(bias)
 
@@ -175,7 +172,8 @@ def _whole(x: Tensor, dims: tuple[int, ...]) -> tuple[UInt8[Tensor, "..."], Floa
     return (x * (1 / unit)).add_(_ZERO + 0.5).to(torch.uint8), unit
 
 
-def _whole_weight(weight: Float[Tensor, "o ..."]) -> tuple[Tensor, Float[Tensor, " o"]]:
-    """A weight in whole numbers and the unit of each output channel."""
-    scale = weight.abs().flatten(1).amax(dim=1).div_(_LARGEST).clamp_(min=torch.finfo(weight.dtype).tiny)
-    return (weight / scale.view(-1, *[1] * (weight.ndim - 1))).round_().to(torch.int8), scale
+def _whole_weight(weight: Float[Tensor, "o ..."]) -> tuple[Tensor, Float[Tensor, " o"], Tensor]:
+    """A weight in whole numbers, the unit of each output channel, and what stands for zero in each."""
+    unit = weight.abs().flatten(1).amax(dim=1).div_(_LARGEST).clamp_(min=torch.finfo(weight.dtype).tiny)
+    whole = (weight / unit.view(-1, *[1] * (weight.ndim - 1))).round_().to(torch.int8)
+    return whole, unit, torch.zeros(len(unit), dtype=torch.long)

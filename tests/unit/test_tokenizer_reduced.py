@@ -95,6 +95,8 @@ def test_fewer_bits_are_for_evaluation_on_a_cpu_that_has_them(monkeypatch: pytes
         layer.eval()
         layer.weight.mul_(2)  # what was made of the old weight is made anew
         torch.testing.assert_close(layer(x), 2 * copied(x) - layer.bias[:, None, None])
+        layer.bias.add_(1)
+        torch.testing.assert_close(layer(x), 2 * copied(x) - (layer.bias - 2)[:, None, None])
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
         assert torch.equal(copied(x), exact)
         layer.direct = True
