@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile, mkdtemp
 from typing import Any
+
+_UNFINISHED = re.compile(r"\.(.+)\.\d+\.[0-9a-f]{8}\.part")
+"""The file that `replace_file` moves into place when it is whole: `.NAME.PROCESS.RANDOM.part`."""
 
 
 def check_new_file(path: Path, *, overwrite: bool = False) -> None:
@@ -57,6 +61,16 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         temporary.unlink(missing_ok=True)
         _remove_empty(made)
+
+
+def remove_unfinished(folder: Path, name: re.Pattern[str]) -> None:
+    """Remove what a process that was killed inside `replace_file` left of files with such names.
+
+    For folders that one process at a time writes to: what another is writing there would go too.
+    """
+    for path in folder.glob(".*.part"):
+        if (match := _UNFINISHED.fullmatch(path.name)) and name.fullmatch(match[1]):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

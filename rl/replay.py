@@ -5,10 +5,11 @@
     FOLDER/episode-000000.npz     frames [t 3 h w], actions [t-1 a], rewards [t-1], terminal, lead
            episode-000001.npz     ...
 
-A file appears in one step when its episode is over, so that a process that is killed leaves whole ones. Files of other
-names are nobody's business here; damaged ones are named, left where they are and done without. Only episodes that were
-written here are ever removed, the oldest first, when there are more transitions than may be kept: demonstrations
-are read from wherever they are and stay as they are.
+A file appears in one step when its episode is over, so that a process that is killed leaves whole ones, and perhaps a
+hidden one that goes when the folder is opened again; one process at a time may write there. Files of other names are
+nobody's business here; damaged ones are named, left where they are and done without. Only episodes that were written
+here are ever removed, the oldest first, when there are more transitions than may be kept: demonstrations are read from
+wherever they are and stay as they are.
 """
 
 import re
@@ -23,7 +24,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ivideo import Episode
-from ivideo.files import replace_file
+from ivideo.files import remove_unfinished, replace_file
 from rl.drqv2.agent import Transitions
 from rl.sight import shrunken
 
@@ -214,6 +215,7 @@ class Replay:
             self.settle()
 
     def _open(self, folder: Path, upto: int | None) -> None:
+        remove_unfinished(folder, _NAME)
         found = sorted((int(match[1]), path) for path in folder.glob("*.npz") if (match := _NAME.fullmatch(path.name)))
         for number, path in found:
             if upto is not None and number >= upto:

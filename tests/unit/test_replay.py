@@ -182,6 +182,14 @@ def test_a_file_that_is_half_written_is_never_seen(tmp_path: Path, monkeypatch: 
     assert len(Replay(tmp_path)) == len(replay) == 5
 
 
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    left, others = tmp_path / ".episode-000001.npz.9585.57087de1.part", [".notes.npz.9585.57087de1.part", ".my.part"]
+    for name in (left.name, *others):
+        (tmp_path / name).touch()
+    Replay(tmp_path, upto=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
