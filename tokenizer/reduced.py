@@ -43,7 +43,7 @@ class Reducible(nn.Module):
             return False
         if self.reduced == torch.int8:
             return torch.cpu._is_vnni_supported()
-        return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return torch.cpu._is_avx512_bf16_supported()
 
     def evaluates(self, x: Tensor) -> bool:
         """Whether nothing is learned, on a CPU, in the type that weights are stored in."""

@@ -19,6 +19,8 @@ from .ragged import Reserved, ReservedPart
 
 Rotation: TypeAlias = tuple[Tensor, Tensor]
 """Cosines and sines of the new tokens' positions, each `[s, head_dim / 2]`, or `[b, 1, s, ...]` where rows differ."""
+_FEWEST_NUMBERS = 2**14
+"""Of one head's keys; where there are fewer, further calls cost more than reading them faster saves."""
 
 
 class Attention(nn.Module):
@@ -93,10 +95,6 @@ def single_query_attention(
     indices, offsets = _bags(rows, value.stride(1) // width, total)
     out: Tensor = torch.embedding_bag(table, indices, offsets, mode=0, per_sample_weights=weights.flatten())[0]
     return out.view(batch, heads, 1, width)
-
-
-_FEWEST_NUMBERS = 2**14
-"""Of one head's keys; where there are fewer, further calls cost more than the reading saves."""
 
 
 def _reads_faster(query: Tensor, key: Tensor, value: Tensor) -> bool:

@@ -12,6 +12,11 @@ from tokenizer.blocks import Projections
 from tokenizer.convolution import Convolution
 from tokenizer.reduced import Reducible, ReducibleConv2d, ReducibleLinear
 
+pytestmark = pytest.mark.skipif(
+    not (torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_bf16_supported()),
+    reason="this processor multiplies in neither bfloat16 nor int8; everything stays in float32 on it",
+)
+
 
 def direct(layer: Convolution, x: Tensor, *, doubled: bool = False) -> Tensor:
     x = F.interpolate(x, scale_factor=2.0, mode="nearest") if doubled else x
