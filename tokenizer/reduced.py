@@ -56,6 +56,11 @@ class Reducible(nn.Module):
             and not torch.is_autocast_enabled("cpu")
         )
 
+    def packs(self, x: Tensor, weight: Tensor) -> bool:
+        """Whether a linear map pays from a packed copy of its weight."""
+        large = weight.numel() >= _SMALLEST and torch.backends.mkldnn.is_available()
+        return self.reduces(x) or (large and self.evaluates(x))
+
     def kept(self, kind: Hashable, weight: Tensor, make: Callable[[Tensor], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """What a way of computing reads in the weight's place and beside it, made at the first use."""
         weight = weight.detach()
@@ -79,11 +84,10 @@ class Reducible(nn.Module):
         self, x: Float[Tensor, "*b i"], weight: Float[Tensor, "n i"], bias: Float[Tensor, " n"], rows: slice
     ) -> Float[Tensor, "*b o"]:
         """`W x + b` by the wanted rows of a weight: in evaluation from a packed copy, perhaps in fewer bits."""
-        dtype = self.reduced if self.reduces(x) else torch.float32
-        pays = dtype != torch.float32 or (weight.numel() >= _SMALLEST and torch.backends.mkldnn.is_available())
-        if not (pays and self.evaluates(x)):
+        if not self.packs(x, weight):
             self.drop()
             return F.linear(x, weight[rows], bias[rows])
+        dtype = self.reduced if self.reduces(x) else torch.float32
 
         def make(weight: Tensor) -> tuple[Tensor, ...]:
             if dtype == torch.float32:
@@ -116,7 +120,7 @@ class ReducibleConv2d(nn.Conv2d, Reducible):
         super().__init__(channels_in, channels_out, kernel, stride=stride, padding=padding)
 
     def forward(self, x: Float[Tensor, "b c_in h w"]) -> Float[Tensor, "b c_out h2 w2"]:
-        if self.kernel_size == (1, 1) and self.evaluates(x):
+        if self.kernel_size == (1, 1) and self.packs(x, self.weight):
             pixels = self.linear(x.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias, slice(None))
             return pixels.permute(0, 3, 1, 2)
         if self.reduces(x):

@@ -27,6 +27,8 @@ STEP = 4
 _WINDOW = STEP + 2
 _TILES = 128
 """Windows that are transformed at once: what lies in between then stays in the processor's cache."""
+_LARGE = 2**14
+"""Numbers of a filter at one point from which on a call for every point pays."""
 TAPS_OF_DOUBLED = torch.tensor([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], dtype=torch.float64)
 """Along an axis on which pixels were repeated: which of three taps two pixels meet, for even outputs and for odd."""
 
@@ -64,11 +66,11 @@ def doubling() -> Transforms:
 
 
 def packed(weight: Float[Tensor, "pp c_in c_out"]) -> tuple[Tensor, ...]:
-    """A filter in the order in which products read it: by oneDNN, one for each pair of points, or else as it is.
+    """A filter in the order in which products read it: a large one packed by oneDNN for each pair of points.
 
-    PyTorch's own product of many matrices leaves half of what some processors can do.
+    PyTorch's own product of many matrices leaves half of what some processors can do, but is one call.
     """
-    if not torch.backends.mkldnn.is_available():
+    if weight[0].numel() < _LARGE or not torch.backends.mkldnn.is_available():
         return (weight,)
     pack = torch.ops.mkldnn._reorder_linear_weight
     return tuple(pack(each.T.contiguous(), _TILES) for each in weight)
