@@ -72,7 +72,7 @@ class Row:
     compares: tuple[str, ...] = ()
     """Folders below OUT whose models are compared side by side; the first is what others are compared to."""
     missing: str | None = None
-    """What the project cannot repeat yet."""
+    """What the commands do not repeat, and what does."""
     notes: tuple[str, ...] = ()
 
 

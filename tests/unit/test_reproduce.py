@@ -86,7 +86,7 @@ def test_a_page_says_what_it_takes() -> None:
     for told in (
         ".783",
         ".935",
-        "needs `ivideo plan`",
+        "`ivideo.planning.vp2.Predictor`",
         "182 GB",
         "4 GPUs with 24 GB",
         "GPU-hours",
