@@ -73,7 +73,7 @@ def test_the_wheel_declares_its_licence_and_command(wheel: Path) -> None:
         commands = archive.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     assert "License-Expression: MIT\n" in about
     assert "Requires-Python: >=3.11\n" in about
-    assert "ivideo = ivideo.cli:main" in commands
+    assert "ivideo = ivideo.__main__:run" in commands
     assert "torchvision" not in about.partition("\n\n")[0]
 
 
