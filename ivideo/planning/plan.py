@@ -91,8 +91,8 @@ class Search:
         size = dynamics.action_size(state)
         self.shape = (horizon, size)
         self.low, self.high = per_action("low", low, size), per_action("high", high, size)
-        if not bool((self.low < self.high).all()):
-            raise ValueError(f"low is {low} and high {high}; expected every low below its high")
+        if not bool((self.low <= self.high).all()):
+            raise ValueError(f"low is {low} and high {high}; expected no low above its high")
         self.generator = torch.Generator().manual_seed(seed % _SEEDS)
         self.seed, self.imagined = seed % _SEEDS, 0
         if warm is not None and warm.actions.shape[1] != size:
@@ -141,7 +141,7 @@ class SamplingPlanner(Planner):
     low: PerAction = -1.0
     """Least action, one number for all components or one for each."""
     high: PerAction = 1.0
-    """Greatest action."""
+    """Greatest action; a component whose least is its greatest never changes."""
 
     def __call__(
         self, model: "Dynamics[Any] | WorldModel", state: Any, objective: Objective, *, seed: int = 0
