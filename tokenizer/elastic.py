@@ -37,6 +37,8 @@ class Refit:
     tensor: Tensor
     how: str = ""
     """What was done to it; nothing where it is the old one."""
+    elsewhere: bool = False
+    """Whether it is made of a tensor of another name."""
 
 
 def refit(tensors: Mapping[str, Tensor], old: TokenizerConfig, new: TokenizerConfig) -> dict[str, Refit]:

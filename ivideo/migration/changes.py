@@ -33,6 +33,9 @@ class Changes:
     """Codes of imagined frames: likewise."""
     max_positions: int | None = None
     """Longest sequence, in tokens."""
+    layers: int | None = None
+    """Layers of the transformer: at least as many as there are; each old one is followed by copies that add nothing
+    until they are trained."""
     reward: bool | None = None
     """Whether there is a head that predicts rewards."""
     termination: bool | None = None
@@ -41,7 +44,9 @@ class Changes:
     """Whether the first context frame is the goal: the published layout cannot say it of the goal model."""
 
     def __post_init__(self) -> None:
-        check_least(self, views=1, context_frames=1, resolution=1, stem_stride=1, patch_size=1, max_positions=1)
+        check_least(
+            self, views=1, context_frames=1, resolution=1, stem_stride=1, patch_size=1, max_positions=1, layers=1
+        )
         if self.action_dim is not None and self.action_dim < 0:
             raise ValueError(f"action_dim is {self.action_dim}; expected 0, for no actions, or more")
 
@@ -80,7 +85,7 @@ class Changes:
             )
         return replace(
             old,
-            transformer=replace(old.transformer, max_positions=limit),
+            transformer=replace(old.transformer, max_positions=limit, **self._given("layers")),
             embedding=replace(old.embedding, action_dim=action_dim),
             heads=heads,
             **self._given("goal_conditioned"),

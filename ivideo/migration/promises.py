@@ -80,6 +80,12 @@ def of_model(
             holds="what is added starts at zero" if grows else "what is removed is missed",
         )
     yield from _reread(old, new)
+    if old.transformer.layers != new.transformer.layers:
+        yield Promise(
+            change=f"layers {old.transformer.layers} -> {new.transformer.layers}",
+            strength="bit for bit",
+            holds="the model as it was: further layers add nothing until they are trained",
+        )
     if old.transformer.max_positions != new.transformer.max_positions:
         room = layout_of(old_tokenizer).max_frames(old.transformer.max_positions)
         fits = layout_of(new_tokenizer).max_frames(new.transformer.max_positions)
@@ -116,7 +122,7 @@ def _reread(old: WorldModelConfig, new: WorldModelConfig) -> Iterator[Promise]:
 
 _CONTROLS = {"domains", "bins", "scale_actions"}
 """Settings of how actions enter, once there are any."""
-_SAID = {"action_dim", "guide", "code_vectors", "max_positions", "vocab_size", "init_std", "attention"}
+_SAID = {"action_dim", "guide", "code_vectors", "max_positions", "layers", "vocab_size", "init_std", "attention"}
 """Settings that have promises of their own, or that change no result."""
 
 

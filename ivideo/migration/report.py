@@ -47,8 +47,10 @@ class Line:
             return cls(name=name, fate="new" if old is None else "dropped", before=old, after=new, how=how)
         if not how:
             return cls(name=name, fate="kept", before=old, after=new)
-        sizes = made.tensor.numel() - before.numel()  # type: ignore[union-attr]
-        fate: Fate = "grown" if sizes > 0 else "cut" if sizes < 0 else "resampled"
+        assert before is not None
+        assert made is not None
+        sizes = made.tensor.numel() - before.numel()
+        fate: Fate = "grown" if sizes > 0 else "cut" if sizes < 0 else "replaced" if made.elsewhere else "resampled"
         return cls(name=name, fate=fate, before=old, after=new, how=how)
 
 

@@ -1,6 +1,7 @@
 """The weights of what reads sequences, transformer, embedding and heads, in other shapes.
 
-Whatever is new enters through a layer that is zero at first, so that nothing that was there changes.
+Whatever is new enters through a layer that is zero at first, so that nothing that was there changes. Further layers
+are copies of those before them whose outputs are zero (LLaMA Pro, Wu et al. 2024, arXiv 2401.02415).
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from tokenizer.elastic import Refit, spread, twins
 
 PARTS = ("transformer", "embedding", "heads")
 _VOCABULARY = ("embedding.weight", "head.weight")
+_OUTPUTS = ("attention.out.weight", "ffn.down.weight")
+"""Through these a block adds to what came in."""
 _SILENT = (
     "action.", "text.", "domain.", "guide.action.", "guide.out.",
     "context_vector.", "dynamics_vector.", "score_vector.",
@@ -29,6 +32,7 @@ class Sequence:
     layout: TokenLayout
     fold: int
     """How many cells of a context frame, along a side, make one of an imagined frame."""
+    layers: int
     tensors: Mapping[str, Mapping[str, Tensor]]
 
     @classmethod
@@ -37,6 +41,7 @@ class Sequence:
         return cls(
             layout=model.layout,
             fold=config.context_grid // config.dynamics_grid,
+            layers=model.config.transformer.layers,
             tensors={part: getattr(model, part).state_dict() for part in PARTS},
         )
 
@@ -44,18 +49,20 @@ class Sequence:
 def refit(old: Sequence, new: Sequence) -> dict[str, dict[str, Refit]]:
     """The tensors for `new`, part by part: from `old` what is there, its own where nothing is.
 
-    ValueError, naming the tensor, for one that has another shape for no reason that is known.
+    ValueError for fewer layers, and for a tensor, naming it, that has another shape for no reason that is known.
     """
+    if new.layers < old.layers:
+        raise ValueError(f"layers is {new.layers}, and {old.layers} are there to start from; keep them, or take more")
     return {
         part: {name: _refit(part, name, old, new, fresh) for name, fresh in new.tensors[part].items()} for part in PARTS
     }
 
 
 def _refit(part: str, name: str, old: Sequence, new: Sequence, fresh: Tensor) -> Refit:
+    if part == "transformer" and name.startswith("blocks.") and old.layers < new.layers:
+        return _deepened(name, old, new, fresh)
     before = old.tensors[part].get(name)
     if before is None:
-        if part == "transformer":
-            raise ValueError(f"the transformer has no {name} to start from; keep its number of layers")
         behind = name.startswith("guide.action.") and "guide.out.weight" not in old.tensors[part]
         if part == "heads" or (name.startswith(_SILENT) and not behind):
             return Refit(tensor=torch.zeros_like(fresh), how="zero")
@@ -67,9 +74,28 @@ def _refit(part: str, name: str, old: Sequence, new: Sequence, fresh: Tensor) ->
         made = spread(before, "o (p q v)", "o v", old.fold, new.fold, shared=True)
     elif before.shape != fresh.shape and name.rpartition(".")[0] in ("action", "guide.action"):
         made = _resized(before, fresh, axis=0 if part == "heads" else 1)
-    if made.tensor.shape != fresh.shape:
-        raise ValueError(f"{part} has {name} {list(before.shape)}; here it is {list(fresh.shape)}")
+    _check_shape(part, name, made.tensor, fresh)
     return made
+
+
+def _deepened(name: str, old: Sequence, new: Sequence, fresh: Tensor) -> Refit:
+    """A tensor of one of more layers: each old layer is followed by its silent copies, spread evenly."""
+    _, number, rest = name.split(".", 2)
+    layer = int(number) * old.layers // new.layers
+    before = old.tensors["transformer"][f"blocks.{layer}.{rest}"]
+    _check_shape("transformer", name, before, fresh)
+    copied = int(number) > 0 and (int(number) - 1) * old.layers // new.layers == layer
+    if not copied:
+        moved = layer != int(number)
+        return Refit(tensor=before, how=f"that of layer {layer}" if moved else "", elsewhere=moved)
+    if rest in _OUTPUTS:
+        return Refit(tensor=torch.zeros_like(before), how="zero", elsewhere=True)
+    return Refit(tensor=before, how=f"a copy of layer {layer}'s", elsewhere=True)
+
+
+def _check_shape(part: str, name: str, made: Tensor, fresh: Tensor) -> None:
+    if made.shape != fresh.shape:
+        raise ValueError(f"{part} has {name} {list(made.shape)}; here it is {list(fresh.shape)}")
 
 
 def _vocabulary(table: Tensor, old: TokenLayout, new: TokenLayout) -> Refit:

@@ -114,15 +114,16 @@ def contact(names: list[str]) -> None:
 
 
 def drift(names: list[str]) -> None:
-    """How far the imagined disc is from the true one at every frame: in a rollout, and a step behind true frames."""
+    """How far imagined disc and pusher are from the true ones, by frames: in a rollout, and behind true frames."""
     for name in names:
         model = WorldModel.from_pretrained(name)
         apart: dict[str, list[Tensor]] = {}
+        moved: list[Tensor] = []
         for task in instances(24, goals="place", within=8, seed=1):
             actions = coloured(16, torch.ones(8, 2), 2.0, torch.Generator().manual_seed(task.number)).clamp(-1, 1)
             ways = [walk(task.start, row) for row in actions.tolist()]
-            true = torch.tensor([[each.disc for each in way] for way in ways])
-            touched = (true[:, -1] - torch.tensor(task.start.disc)).norm(dim=1) > 1.5
+            true = torch.tensor([[(each.pusher, each.disc) for each in way] for way in ways])
+            touched = (true[:, -1, 1] - torch.tensor(task.start.disc)).norm(dim=1) > 1.5
             frames = torch.stack([TABLE.draw(way) for way in ways])
             rolled = told = model.start(TABLE.draw([task.start]).expand(16, 1, -1, -1, -1))
             off: dict[str, list[Tensor]] = {"rollout": [], "behind true frames": []}
@@ -131,16 +132,25 @@ def drift(names: list[str]) -> None:
                 _, near = model.step(told, actions[:, index])
                 for who, seen in zip(off, (far, near), strict=True):
                     assert seen.frame is not None
-                    off[who].append((detect(seen.frame, DEFAULT_GOAL).positions[:, 1] - true[:, index]).norm(dim=1))
+                    places = detect(seen.frame, DEFAULT_GOAL).positions[:, :2]
+                    off[who].append((places - true[:, index]).norm(dim=2))
                 with torch.inference_mode():
                     codes = model.tokenizer.encode_frames(frames[:, index, None], told.context)[:, 0]
                 told, _ = read(model, told, codes, actions[:, index])
+            assert far.frame is not None
+            ends = detect(far.frame, DEFAULT_GOAL).positions[:, 1]
+            moved.append((ends - torch.tensor(task.start.disc)).norm(dim=1)[~touched] > 1.5)
             for who, each in off.items():
                 for part, those in (("touched", touched), ("untouched", ~touched)):
-                    apart.setdefault(f"{part}, {who}", []).append(torch.stack(each, dim=1)[those])
+                    for thing, column in zip(
+                        ("pusher", "disc"), torch.stack(each, dim=1)[those].unbind(2), strict=True
+                    ):
+                        apart.setdefault(f"{part}, {thing}, {who}", []).append(column)
         for part, parts in apart.items():
             found = torch.cat(parts)
             print(f"{name}, {part}, {len(found)}:", *(f"{value:.2f}" for value in found.nanmean(dim=0).tolist()))
+        drifted = torch.cat(moved)
+        print(f"{name}, untouched, but imagined to move by more than 1.5: {int(drifted.sum())} of {len(drifted)}")
 
 
 def _near(goal: Tensor) -> Classified:

@@ -192,6 +192,28 @@ def test_a_position_limit_changes_nothing_below_it(limit: int) -> None:
     assert torch.equal(logits(other, actions), logits(model, actions))
 
 
+@pytest.mark.parametrize("layers", [3, 5, 6])
+def test_further_layers_add_nothing_until_they_are_trained(layers: int) -> None:
+    model = changed(build(OPTIONS[3]), layers=2)
+    for name, parameter in model.transformer.named_parameters():
+        if name.startswith("blocks.1."):
+            torch.nn.init.normal_(parameter, std=0.3)
+    other, report = adapt(model, Changes(layers=layers))
+    assert strengths(report) == ["bit for bit"]
+    actions = actions_for(model, 3)
+    before = logits(model, actions)
+    assert torch.equal(logits(other, actions), before)
+    if actions is not None:
+        assert torch.equal(other.predict(CLIP[0, :2], actions[0]), model.predict(CLIP[0, :2], actions[0]))
+    silent = [block for block in other.transformer.blocks if not block.ffn.down.weight.any()]  # type: ignore[union-attr,operator]
+    assert len(silent) == layers - 2
+    other(other.tokenizer.encode(CLIP), actions).square().sum().backward()
+    assert all(block.ffn.down.weight.grad.any() for block in silent)  # type: ignore[union-attr,operator]
+    assert all(line.fate != "dropped" for line in report.lines)
+    torch.nn.init.normal_(silent[0].ffn.down.weight)  # type: ignore[arg-type,union-attr]
+    assert not torch.equal(logits(other, actions), before)
+
+
 def test_further_views_are_further_context_frames_before_the_own_ones() -> None:
     model = build(OPTIONS[1])
     other = changed(model, views=2)
@@ -224,11 +246,17 @@ def test_no_promise_is_kept_by_accident() -> None:
         ({"action_dim": -1}, "action_dim is -1; expected 0, for no actions, or more"),
         ({"context_frames": 0}, "context_frames is 0; expected at least 1"),
         ({"views": 0}, "views is 0; expected at least 1"),
+        ({"layers": 0}, "layers is 0; expected at least 1"),
     ],
 )
 def test_what_cannot_be_names_what_could(changes: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         adapt(build(OPTIONS[1]), Changes(**changes))  # type: ignore[arg-type]
+
+
+def test_layers_are_not_taken_away() -> None:
+    with pytest.raises(ValueError, match="layers is 2, and 3 are there to start from; keep them, or take more"):
+        adapt(changed(build(OPTIONS[1]), layers=3), Changes(layers=2))
 
 
 def test_a_fixed_grid_of_codes_cannot_grow() -> None:
