@@ -33,7 +33,7 @@ TOKENIZERS = {
 WORLD_MODELS = {
     "bair64": (SMALL, 0), "bair64_action": (SMALL, 5 * 768), "metaworld": (894_592, 160_193), "oxe256": (SMALL, 0),
     "oxe64": (SMALL, 0), "oxe64_goal": (SMALL, 0), "oxe64_medium": (MEDIUM, 0), "pushing_table": (960_128, 159_809),
-    "pushing_table_longer": (960_128, 159_809),
+    "pushing_table_deep": (1_591_936, 159_809), "pushing_table_longer": (960_128, 159_809),
     "pushing_table_probing": (960_128, 159_809), "pushing_table_quick": (894_592, 159_809),
     "pusht": (960_128, 159_809),
     "robonet256": (SMALL, 6 * 768), "robonet64": (SMALL, 6 * 768), "small_robots": (894_592, 164_928),
