@@ -47,7 +47,7 @@ MISTAKES = [
     ("tokenizer", "train world-model --data.source data", "name one with --tokenizer"),
     # transformer
     ("width", f"{WORLD} --model.transformer.width 18", "multiple of 4"),
-    ("blocks", f"{WORLD} --init model --model.transformer.layers 2", "write the same"),
+    ("blocks", f"{WORLD} --init model --model.transformer.ffn_width 40", "write the same"),
     ("max_positions", f"{WORLD} --data.frames 999", "set data.frames to"),
     ("attention_dropout", f"{WORLD} --model.transformer.attention_dropout 1.5", "choose 0 to 0.99"),
     ("remember", f"{WORLD} --model.remember 0", "expected at least 1 frame"),
