@@ -80,13 +80,14 @@ def _refit(part: str, name: str, old: Sequence, new: Sequence, fresh: Tensor) ->
 
 def _deepened(name: str, old: Sequence, new: Sequence, fresh: Tensor) -> Refit:
     """A tensor of one of more layers: each old layer is followed by its silent copies, spread evenly."""
-    _, number, rest = name.split(".", 2)
-    layer = int(number) * old.layers // new.layers
+    _, place, rest = name.split(".", 2)
+    number = int(place)
+    layer = number * old.layers // new.layers
     before = old.tensors["transformer"][f"blocks.{layer}.{rest}"]
     _check_shape("transformer", name, before, fresh)
-    copied = int(number) > 0 and (int(number) - 1) * old.layers // new.layers == layer
+    copied = number > 0 and (number - 1) * old.layers // new.layers == layer
     if not copied:
-        moved = layer != int(number)
+        moved = layer != number
         return Refit(tensor=before, how=f"that of layer {layer}" if moved else "", elsewhere=moved)
     if rest in _OUTPUTS:
         return Refit(tensor=torch.zeros_like(before), how="zero", elsewhere=True)

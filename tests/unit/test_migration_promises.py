@@ -201,10 +201,10 @@ def test_further_layers_add_nothing_until_they_are_trained(layers: int) -> None:
     other, report = adapt(model, Changes(layers=layers))
     assert strengths(report) == ["bit for bit"]
     actions = actions_for(model, 3)
+    assert actions is not None
     before = logits(model, actions)
     assert torch.equal(logits(other, actions), before)
-    if actions is not None:
-        assert torch.equal(other.predict(CLIP[0, :2], actions[0]), model.predict(CLIP[0, :2], actions[0]))
+    assert torch.equal(other.predict(CLIP[0, :2], actions[0]), model.predict(CLIP[0, :2], actions[0]))
     silent = [block for block in other.transformer.blocks if not block.ffn.down.weight.any()]  # type: ignore[union-attr,operator]
     assert len(silent) == layers - 2
     other(other.tokenizer.encode(CLIP), actions).square().sum().backward()
